@@ -1,0 +1,1 @@
+"""The test broker: certificates, accounts, listeners and the clock service."""

@@ -1,0 +1,1 @@
+"""What runs on the camera. Imports nothing from the rest of the repository."""

@@ -1,0 +1,1 @@
+"""The anchorcam command: one package per verb group."""

@@ -1,0 +1,1 @@
+"""The camera's firmware, stood in for on a PC: real MicroPython, real mbedTLS."""

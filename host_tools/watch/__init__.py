@@ -1,0 +1,1 @@
+"""The watcher: a subscriber that proves what arrived."""
