@@ -1,8 +1,38 @@
 """Files written whole or not at all, and never readable by others for a moment."""
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+def private_folder(path: Path) -> None:
+    """Make the folder path for its owner alone (0700), parents as the umask says.
+
+    One that exists is left as it is. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock file path; False, at once, when another process has it and not wait.
+
+    The kernel releases it with the process, so a crash leaves no stale lock. Raises OSError.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -16,6 +46,8 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as file:
+            # A umask may have taken away what others are meant to read; it cannot have added.
+            os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -1,0 +1,5 @@
+"""`python -m broker`: the test broker."""
+
+from broker.command import main
+
+main()

@@ -1,0 +1,203 @@
+"""The command line of the broker: `anchorcam broker`, and `python -m broker`, the same."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker import health as health_check
+from broker.accounts import Accounts
+from broker.certificates import CHAINS
+from broker.connection import Limits
+from broker.errors import UserError
+from broker.events import emit_json, emit_line
+from broker.server import BrokerServer, Options
+from camera.topics import is_id
+
+PROGRAM = "anchorcam broker"
+
+app = typer.Typer(
+    help="The test broker: certificates shaped like Let's Encrypt's, accounts, a clock service.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[Path, typer.Option(help="Folder of the certificates and accounts.")]
+AnchorsFolder = Annotated[
+    Path | None,
+    typer.Option("--anchors", help="Folder for the trust anchors.", show_default="DATA/anchors"),
+]
+SecretsFile = Annotated[
+    Path | None,
+    typer.Option("--secrets", help="File of the passwords.", show_default="DATA/secrets.json"),
+]
+DATA = Path("data/broker")
+
+
+class RoleName(StrEnum):
+    """The roles, as choices."""
+
+    camera = "camera"
+    watcher = "watcher"
+
+
+@app.callback(invoke_without_command=True)
+def serve(
+    context: typer.Context,
+    data: Data = DATA,
+    anchors: AnchorsFolder = None,
+    secrets: SecretsFile = None,
+    name: Annotated[
+        list[str],
+        typer.Option(help="Host name or IP address in the certificates; repeatable."),
+    ] = ["localhost", "127.0.0.1"],  # noqa: B006 typer reads it, nobody changes it
+    camera: Annotated[
+        list[str], typer.Option(help="Id of a camera that gets an account; repeatable.")
+    ] = ["cam1"],  # noqa: B006
+    bind: Annotated[
+        str, typer.Option(help="IP address to listen on; 0.0.0.0 is the whole network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port with the ECDSA chain; 0: any free.")
+    ] = 8883,
+    rsa_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port with the RSA chain; 0: any free.")
+    ] = 8884,
+    clock_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="UDP port of the clock service; 0: any free.")
+    ] = 11123,
+    prefix: Annotated[str, typer.Option(help="Topic prefix.")] = "cameras",
+    max_packet: Annotated[
+        int, typer.Option(min=1024, max=268435455, help="Largest MQTT packet, bytes.")
+    ] = Limits.max_packet,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+) -> None:
+    """Run the test broker until it is interrupted."""
+    if context.invoked_subcommand:
+        return
+    if not all(is_id(level) for level in prefix.split("/")):
+        raise UserError(
+            f'--prefix {prefix!r} is not usable: give levels of letters, digits, "-" or "_", '
+            'joined by "/"',
+            exit_code=2,
+        )
+    options = Options(
+        data=data,
+        anchors=_anchors(data, anchors),
+        secrets=_secrets(data, secrets),
+        names=name,
+        cameras=camera,
+        bind=bind,
+        port=port,
+        rsa_port=rsa_port,
+        clock_port=clock_port,
+        prefix=prefix,
+        limits=Limits(max_packet=max_packet),
+    )
+    asyncio.run(_serve(options, json))
+
+
+@app.command()
+def account(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The account; a camera's is its id.")],
+    role: Annotated[RoleName, typer.Option(help="What it may do.")] = RoleName.camera,
+    data: Data = DATA,
+    secrets: SecretsFile = None,
+) -> None:
+    """Make an account; a running broker knows it at once."""
+    path = _secrets(data, secrets)
+    Accounts(data / "accounts.json").ensure({name: role.value}, path)
+    typer.echo(f"account {name} ({role.value}) is ready; its password is in {path}")
+
+
+@app.command()
+def health(
+    host: Annotated[str, typer.Option(help="The broker's name or address.")] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8883,
+    data: Data = DATA,
+    anchors: AnchorsFolder = None,
+    secrets: SecretsFile = None,
+) -> None:
+    """Make a verified TLS and MQTT connection to a running broker, as the watcher."""
+    anchor = _anchors(data, anchors) / "test-root-x1.der"
+    health_check.check(host, port, anchor, _secrets(data, secrets))
+    typer.echo(f"the broker at {host} port {port} answers: TLS verified, account accepted")
+
+
+def _anchors(data: Path, anchors: Path | None) -> Path:
+    return anchors or data / "anchors"
+
+
+def _secrets(data: Path, secrets: Path | None) -> Path:
+    return secrets or data / "secrets.json"
+
+
+async def _serve(options: Options, json: bool) -> None:
+    _quieten()
+    emit = emit_json if json else emit_line
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(
+        lambda _, fault: emit(
+            "warning", reason=f"internal error: {fault.get('exception') or fault['message']}"
+        )
+    )
+    server = BrokerServer(options, emit)
+    await server.start()
+    try:
+        if json:
+            _ready_json(server)
+        else:
+            _ready_lines(server)
+        await stop.wait()
+    finally:
+        await server.stop()
+
+
+def _ready_json(server: BrokerServer) -> None:
+    host = server.options.bind
+    emit_json(
+        "ready",
+        **{name: {"host": host, "port": port} for name, port in server.ports.items()},
+        clock={"host": host, "port": server.clock_port},
+        anchors=[{"path": str(a.path), "sha256": a.sha256} for a in server.anchors],
+        secrets=str(server.options.secrets),
+    )
+
+
+def _ready_lines(server: BrokerServer) -> None:
+    host = server.options.bind
+    for chain in CHAINS:
+        sent = " <- ".join(("leaf", *(name.upper() for name in chain.issuers)))
+        where = f"mqtts://{host}:{server.ports[chain.name]}"
+        typer.echo(f"{chain.name.upper():<10}{where:<26}  {sent} (<- X1, the anchor)")
+    typer.echo(f"{'clock':<10}{f'udp://{host}:{server.clock_port}':<26}  SNTP, this machine's time")
+    for anchor in server.anchors:
+        typer.echo(f"{'anchor':<10}{anchor.path}\n{'':<10}SHA-256 {anchor.sha256}")
+    typer.echo(f"{'passwords':<10}{server.options.secrets}")
+    typer.echo(f"{'stop':<10}Ctrl-C")
+
+
+def _quieten() -> None:
+    """Events are ours to tell (events.py); amqtt's log would add tracebacks, and secrets."""
+    for name in ("amqtt", "asyncio", "transitions"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def main() -> None:
+    """`python -m broker`: a UserError is one line, never a traceback."""
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            app(prog_name=PROGRAM)
+        except UserError as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)

@@ -1,0 +1,36 @@
+"""What the broker tells while it runs: readable lines on stderr, or JSON lines on stdout."""
+
+import json
+import sys
+import time
+from typing import Protocol
+
+
+class Emit(Protocol):
+    """Told of each event: its name, and what belongs to it."""
+
+    def __call__(self, event: str, **fields: object) -> None: ...
+
+
+def emit_json(event: str, **fields: object) -> None:
+    """One line of JSON on stdout."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def emit_line(event: str, **fields: object) -> None:
+    """One line for people on stderr: the time, the event, and its fields in words."""
+    words = [_WORDS.get(name, name + " {}").format(value) for name, value in fields.items()]
+    line = f"{time.strftime('%H:%M:%S')} {event:<10} {' '.join(words)}"
+    # A client chooses its id and its topics: nothing of it may reach the terminal as control.
+    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
+
+
+_WORDS = {
+    "client": "{}",
+    "account": "(account {})",
+    "address": "from {}",
+    "listener": "on {}",
+    "tls": "with {}",
+    "reason": "- {}",
+    "connected_s": "(after {} s)",
+}

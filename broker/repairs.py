@@ -1,0 +1,337 @@
+"""amqtt 0.12.1, repaired: one subclass of its broker and one of its connection handler.
+
+Taken from amqtt: the packet codec, the check of a CONNECT, sessions, the stores of
+subscriptions and of retained messages, and topic matching. Each fault below was found in its
+source and shown by a test in tests/broker/test_repairs.py, which mosquitto, the reference,
+passes too; an upgrade of amqtt is the occasion to see which repairs can go.
+
+ 1. TLS: one SSLContext per listener made from file names, CERT_OPTIONAL hard-coded.
+    -> listeners of our own (server.py); amqtt has none.
+ 2. Keepalive is never enforced (handle_read_timeout does nothing), so a will is not sent after
+    a silent death, and a client that stops inside a packet is waited for without any limit.
+ 3. Take-over: a second connection with the same client id leaves the first one open
+    (clean session), or the first one's end marks the new one as disconnected (persistent).
+ 4. Retained messages: a client that connects is sent those of *anyone's* subscription.
+ 5. Authentication comes last: a CONNECT with a wrong password deletes the victim's session.
+    Wills are published without asking whether the client may publish there.
+ 6. No limit to a packet's size, and after a packet that cannot be decoded, reading goes on in
+    the middle of it. No limit to the wait for a CONNECT.
+ 7. Shutdown waits for clients without limit.
+ 8. Packets of one client are handled by tasks that overtake each other: a DISCONNECT overtakes
+    acknowledged messages, which are lost, and may be taken for an abnormal end (will sent).
+ 9. A QoS 1 message that is not acknowledged within 5 s, or before the connection ends, is
+    lost, though the session is persistent; messages kept for an absent client arrive marked
+    as retained.
+10. QoS: a subscriber is sent a message at the subscription's QoS, also if it was published at
+    a lower one; subscribing again does not change the QoS.
+
+Known and left alone: QoS 2 is accepted from publishers but not granted to subscribers; MQTT 5
+and $share are refused; sessions and retained messages live in memory only.
+"""
+
+import asyncio
+import time
+
+from amqtt.broker import AMQTT_MAGIC_VALUE_RET_SUBSCRIBED as SUBSCRIPTION_REFUSED
+from amqtt.broker import Action, Broker
+from amqtt.mqtt.connack import (
+    CONNECTION_ACCEPTED,
+    IDENTIFIER_REJECTED,
+    NOT_AUTHORIZED,
+    ConnackPacket,
+)
+from amqtt.mqtt.disconnect import DisconnectPacket
+from amqtt.mqtt.pingreq import PingReqPacket
+from amqtt.mqtt.pingresp import PingRespPacket
+from amqtt.mqtt.puback import PubackPacket
+from amqtt.mqtt.pubcomp import PubcompPacket
+from amqtt.mqtt.publish import PublishPacket
+from amqtt.mqtt.pubrec import PubrecPacket
+from amqtt.mqtt.pubrel import PubrelPacket
+from amqtt.mqtt.suback import SubackPacket
+from amqtt.mqtt.subscribe import SubscribePacket
+from amqtt.mqtt.unsuback import UnsubackPacket
+from amqtt.mqtt.unsubscribe import UnsubscribePacket
+from amqtt.session import IncomingApplicationMessage, OutgoingApplicationMessage, Session
+
+from broker.accounts import Accounts
+from broker.connection import Connection, Limits, decode, packet_id, read_connect, refuse
+from broker.errors import UserError
+from broker.events import Emit
+from broker.rules import may_publish, may_subscribe, may_use_client_id
+from broker.streams import BoundedWriter, PacketReader, Refused
+
+# Messages kept for one client, in flight or while it is away: mosquitto's max_queued_messages.
+BACKLOG_MAX = 1000
+
+
+class RepairedBroker(Broker):  # type: ignore[misc]
+    """A broker for connections that someone else accepted: serve() takes each of them."""
+
+    def __init__(self, accounts: Accounts, prefix: str, limits: Limits, emit: Emit) -> None:
+        # bind None: amqtt opens no listener; {}: none of its plugins is loaded.
+        super().__init__({"listeners": {"default": {"bind": None}}, "plugins": {}})
+        self._accounts = accounts
+        self._prefix = prefix
+        self._limits = limits
+        self._emit = emit
+        self._live: dict[str, Connection] = {}
+
+    async def serve(
+        self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter, listener: str
+    ) -> None:
+        """One connection, from its CONNECT to its end."""
+        packets = PacketReader(reader, self._limits.max_packet)
+        writer = BoundedWriter(stream, self._limits.write_s)
+        address = "{}:{}".format(*writer.get_peer_info())
+        try:
+            connection = await self._admit(packets, writer)
+            session = connection.session
+            self._emit(
+                "connect",
+                client=session.client_id,
+                account=session.username,
+                address=address,
+                listener=listener,
+                tls=writer.tls_version(),
+            )
+            await self._converse_to_the_end(connection)
+        except Refused as refused:
+            self._emit("refused", address=address, listener=listener, reason=str(refused))
+        finally:
+            await writer.close()
+            await writer.wait_closed(self._limits.close_s)
+
+    async def shutdown(self) -> None:
+        """End every connection and stop."""
+        await asyncio.gather(*(live.close("broker stopped") for live in self._live.values()))
+        await super().shutdown()
+
+    # Admission
+
+    async def _admit(self, reader: PacketReader, writer: BoundedWriter) -> Connection:
+        """Judge the CONNECT; nothing of a session is touched before it is found good."""
+        connection, session = await read_connect(
+            reader, writer, self._limits.connect_s, self.plugins_manager
+        )
+        account, client_id = session.username, session.client_id or ""
+        if not self._login(account, session.password):
+            who = f" as {account}" if account else " without an account"
+            await refuse(writer, NOT_AUTHORIZED, f"wrong account or password{who}")
+        session.password = None
+        if not may_use_client_id(account or "", client_id):
+            reason = f"client id {client_id} does not belong to account {account}"
+            await refuse(writer, IDENTIFIER_REJECTED, reason)
+        if session.will_flag and not self._may(session, session.will_topic, Action.PUBLISH):
+            reason = f"{client_id} may not have a will on {session.will_topic}"
+            await refuse(writer, NOT_AUTHORIZED, reason)
+
+        while live := self._live.get(client_id):
+            await live.close("taken over by a new connection")
+        # From here to the end nothing waits, so no third connection can come between.
+        self._live[client_id] = connection
+        session = await self._session_for(session)
+        connection.open(session, reader, writer)
+        session.transitions.connect()
+        self._sessions[client_id] = (session, connection)
+        # MQTT 3.1.1, 3.1.2.10: one and a half times the keepalive; 0 switches it off.
+        reader.idle_s = session.keep_alive * 1.5 or None
+        connection.send(ConnackPacket.build(session.parent, CONNECTION_ACCEPTED))
+        for message in session.inflight_out.values():
+            connection.publish(message)
+        return connection
+
+    def _login(self, account: str | None, password: str | None) -> bool:
+        try:
+            self._accounts.refresh()
+        except UserError as error:
+            # Whoever was known stays known: a bad edit must not lock every camera out.
+            self._emit("warning", reason=str(error))
+        return self._accounts.login(account, password)
+
+    async def _session_for(self, new: Session) -> Session:
+        """The session to go on with: a persistent one that is there, else the new one."""
+        old, _ = self._sessions.get(new.client_id, (None, None))
+        if old is None or old.clean_session or new.clean_session:
+            await self._delete_session(new.client_id)
+            return new
+        for name in (
+            "clean_session",
+            "keep_alive",
+            "username",
+            "will_flag",
+            "will_topic",
+            "will_message",
+            "will_qos",
+            "will_retain",
+        ):
+            setattr(old, name, getattr(new, name))
+        old.parent = 1
+        return old
+
+    # Conversation
+
+    async def _converse_to_the_end(self, connection: Connection) -> None:
+        reason, is_clean = "internal error", False
+        try:
+            is_clean = await self._converse(connection)
+            reason = "by the client" if is_clean else "closed without a DISCONNECT"
+        except Refused as refused:
+            reason = str(refused)
+        finally:
+            await self._end(connection, connection.out.cut_off or reason, is_clean)
+
+    async def _end(self, connection: Connection, reason: str, is_clean: bool) -> None:
+        session = connection.session
+        if not is_clean:
+            connection.out.abort(reason)
+        await connection.stop()
+        session.transitions.disconnect()
+        del self._live[session.client_id]
+        self._emit(
+            "disconnect",
+            client=session.client_id,
+            reason=reason,
+            connected_s=round(time.monotonic() - connection.began, 1),
+        )
+        if session.will_flag and not is_clean and session.will_topic:
+            await self._distribute(
+                session,
+                session.will_topic,
+                bytes(session.will_message or b""),
+                session.will_qos or 0,
+                bool(session.will_retain),
+            )
+        if session.clean_session:
+            await self._delete_session(session.client_id)
+        connection.ended.set()
+
+    async def _converse(self, connection: Connection) -> bool:
+        """Handle packets one after the other; True when the client took its leave."""
+        session = connection.session
+        while raw := await connection.stream.packet():
+            packet = await decode(raw)
+            match packet:
+                case PublishPacket():
+                    await self._take(connection, packet)
+                case PubackPacket():
+                    session.inflight_out.pop(packet_id(packet), None)
+                case PubrelPacket():
+                    await self._release(connection, packet)
+                case SubscribePacket():
+                    await self._subscribe(connection, packet)
+                case UnsubscribePacket(payload=payload) if payload:
+                    for topic_filter in payload.topics:
+                        self._del_subscription(topic_filter, session)
+                    connection.send(UnsubackPacket.build(packet_id(packet)))
+                case PingReqPacket():
+                    connection.send(PingRespPacket.build())
+                case DisconnectPacket():
+                    return True
+                case _:
+                    raise Refused(f"sent a {type(packet).__name__}, which has no place here")
+        return False
+
+    async def _take(self, connection: Connection, packet: PublishPacket) -> None:
+        topic, data, qos = packet.topic_name or "", packet.data or b"", packet.qos or 0
+        session = connection.session
+        if qos == 2:
+            # A repetition replaces the first: it is distributed once, on release.
+            session.inflight_in[packet_id(packet)] = IncomingApplicationMessage(
+                packet.packet_id, topic, qos, data, packet.retain_flag
+            )
+            connection.send(PubrecPacket.build(packet_id(packet)))
+            return
+        if qos > 2:
+            raise Refused("a PUBLISH with QoS 3")
+        await self._publish(connection, topic, data, qos, packet.retain_flag)
+        if qos == 1:
+            connection.send(PubackPacket.build(packet_id(packet)))
+
+    async def _release(self, connection: Connection, packet: PubrelPacket) -> None:
+        message = connection.session.inflight_in.pop(packet_id(packet), None)
+        if message:
+            data = bytes(message.data)
+            await self._publish(connection, message.topic, data, 2, message.retain)
+        connection.send(PubcompPacket.build(packet_id(packet)))
+
+    async def _publish(
+        self, connection: Connection, topic: str, data: bytes, qos: int, retain: bool
+    ) -> None:
+        # Acknowledged all the same: MQTT 3.1.1 has no other answer (3.3.5), and mosquitto's
+        # is this one too.
+        if self._may(connection.session, topic, Action.PUBLISH):
+            await self._distribute(connection.session, topic, data, qos, retain)
+        else:
+            self._complain(connection, f"may not publish to {topic}")
+
+    async def _subscribe(self, connection: Connection, packet: SubscribePacket) -> None:
+        session = connection.session
+        wanted = packet.payload.topics if packet.payload else []
+        codes = [await self.add_subscription(subscription, session) for subscription in wanted]
+        connection.send(SubackPacket.build(packet_id(packet), codes))
+        for (topic_filter, _), code in zip(wanted, codes, strict=True):
+            if code == SUBSCRIPTION_REFUSED:
+                self._complain(connection, f"may not subscribe to {topic_filter}")
+                continue
+            for topic, kept in self.retained_messages.items():
+                if self._matches(topic, topic_filter):
+                    qos = min(kept.qos or 0, code)
+                    self._deliver(session, topic, bytes(kept.data), qos, retain=True)
+
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        """Store one subscription; the QoS granted, or 0x80 when it is refused."""
+        topic_filter, qos = subscription
+        # MQTT 3.1.1, 3.8.4: a second subscription to the same filter replaces the first.
+        self._del_subscription(topic_filter, session)
+        return int(await super().add_subscription((topic_filter, min(qos, 1)), session))
+
+    # Distribution
+
+    async def _distribute(
+        self, source: Session, topic: str, data: bytes, qos: int, retain: bool
+    ) -> None:
+        for topic_filter, subscribers in self.subscriptions.items():
+            if self._matches(topic, topic_filter):
+                for session, granted in subscribers:
+                    self._deliver(session, topic, data, min(qos, granted))
+        if retain:
+            await self.retain_message(source, topic, data, qos)
+
+    def _deliver(
+        self, session: Session, topic: str, data: bytes, qos: int, retain: bool = False
+    ) -> None:
+        connection = self._live.get(session.client_id or "")
+        if connection is None and (session.clean_session or not qos):
+            return
+        if not self._may(session, topic, Action.RECEIVE):
+            return
+        waiting = session.inflight_out_count + (connection.outbox.qsize() if connection else 0)
+        if waiting >= BACKLOG_MAX:
+            self._emit("dropped", client=session.client_id, topic=topic, waiting=waiting)
+            return
+        identifier = session.next_packet_id if qos else None
+        message = OutgoingApplicationMessage(identifier, topic, qos, data, retain)
+        if identifier:
+            # Until it is acknowledged, over as many connections as that takes.
+            session.inflight_out[identifier] = message
+        if connection:
+            connection.publish(message)
+
+    # Permission
+
+    def _may(self, session: Session, topic: str | None, action: Action) -> bool:
+        account = session.username or ""
+        role = self._accounts.role(account)
+        rule = may_publish if action == Action.PUBLISH else may_subscribe
+        return role is not None and rule(self._prefix, account, role, topic or "")
+
+    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
+        """amqtt's question, when it adds a subscription."""
+        return self._may(session, topic, action)
+
+    def _complain(self, connection: Connection, reason: str) -> None:
+        # Once per connection: a camera with a wrong prefix tries at every snapshot.
+        if reason not in connection.complained:
+            connection.complained.add(reason)
+            self._emit("denied", client=connection.session.client_id, reason=reason)

@@ -1,0 +1,222 @@
+"""The test broker as one service: certificates, accounts, two TLS listeners and the clock."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.accounts import WATCHER, Accounts
+from broker.authority import Anchor, Authority
+from broker.certificates import CHAINS, Chain
+from broker.clock import ClockService
+from broker.connection import Limits
+from broker.errors import UserError
+from broker.events import Emit
+from broker.files import locked, private_folder
+from broker.repairs import RepairedBroker
+from broker.rules import Role
+from broker.streams import describe
+
+# A leaf has a month left when it becomes due, so this need not be often.
+RENEWAL_CHECK_S = 600.0
+# Everything in stop() together takes no longer.
+STOP_S = 4.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `anchorcam broker` can be told; README.md describes each option. Port 0: any free."""
+
+    data: Path
+    anchors: Path
+    secrets: Path
+    names: Sequence[str] = ("localhost", "127.0.0.1")
+    cameras: Sequence[str] = ("cam1",)
+    bind: str = "127.0.0.1"
+    port: int = 8883
+    rsa_port: int = 8884
+    clock_port: int = 11123
+    prefix: str = "cameras"
+    limits: Limits = field(default_factory=Limits)
+    renewal_check_s: float = RENEWAL_CHECK_S
+
+
+class BrokerServer:
+    """Start and stop of the whole service; the constructor does nothing.
+
+    After start(): ports (listener name -> port), clock_port, anchors. authority and clock are
+    there before, for tests to bend.
+    """
+
+    def __init__(self, options: Options, emit: Emit) -> None:
+        self.options = options
+        self.authority = Authority(options.data / "authority", options.names)
+        self.clock = ClockService()
+        self.ports: dict[str, int] = {}
+        self.clock_port = 0
+        self.anchors: list[Anchor] = []
+        self._emit = emit
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._resources = contextlib.ExitStack()
+        self._broker: RepairedBroker | None = None
+
+    async def start(self) -> None:
+        """Begin to serve; nothing is left running when it raises UserError."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        options = self.options
+        self._claim(options.data)
+        await asyncio.to_thread(self.authority.ensure)
+        self.anchors = self.authority.write_anchors(options.anchors)
+        accounts = Accounts(options.data / "accounts.json")
+        wanted: dict[str, Role] = {WATCHER: "watcher"}
+        wanted.update((name, "camera") for name in options.cameras if name != WATCHER)
+        accounts.ensure(wanted, options.secrets)
+        sockets = {
+            "ecdsa": self._listen(options.port, "--port"),
+            "rsa": self._listen(options.rsa_port, "--rsa-port"),
+        }
+        try:
+            _, self.clock_port = await self.clock.start(options.bind, options.clock_port)
+        except OSError as error:
+            raise _cannot_listen(options.bind, options.clock_port, "--clock-port", error) from error
+        self._broker = RepairedBroker(accounts, options.prefix, options.limits, self._emit)
+        await self._broker.start()
+        for chain in CHAINS:
+            context = self._contexts[chain.name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._load(chain)
+            listening = sockets[chain.name]
+            self.ports[chain.name] = listening.getsockname()[1]
+            self._spawn(self._tasks, self._accept(chain.name, listening, self._broker))
+        self._spawn(self._tasks, self._renew_for_ever())
+
+    async def stop(self) -> None:
+        """End every connection and free every port, within STOP_S seconds."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await _cancel(self._tasks)
+                self.clock.stop()
+                if self._broker and self._broker.transitions.is_started():
+                    await self._broker.shutdown()
+                await _cancel(self._connections)
+        except TimeoutError:
+            self._emit("warning", reason="not everything could be closed in time")
+        finally:
+            self._resources.close()
+
+    def _claim(self, data: Path) -> None:
+        """Only one broker at a time may keep its certificates here."""
+        try:
+            private_folder(data)
+            mine = self._resources.enter_context(locked(data / "broker.lock", wait=False))
+        except OSError as error:
+            raise UserError(
+                f"cannot use the data folder {data}: {error.strerror or error}; "
+                "make it writable or choose another with --data"
+            ) from error
+        if not mine:
+            raise UserError(
+                f"another broker uses the data folder {data}: stop it or choose another "
+                "folder with --data"
+            )
+
+    def _listen(self, port: int, option: str) -> socket.socket:
+        host = self.options.bind
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listening = socket.create_server((host, port), family=family, backlog=100)
+        except OSError as error:
+            raise _cannot_listen(host, port, option, error) from error
+        listening.setblocking(False)
+        self._resources.callback(listening.close)
+        return listening
+
+    async def _accept(self, name: str, listening: socket.socket, broker: RepairedBroker) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                # Out of file descriptors, most likely: they come back as clients leave.
+                self._emit("warning", reason=f"cannot accept a connection: {describe(error)}")
+                await asyncio.sleep(1)
+                continue
+            self._spawn(self._connections, self._serve(name, client, broker))
+
+    async def _serve(self, name: str, client: socket.socket, broker: RepairedBroker) -> None:
+        """One connection. Nothing it does, or we do wrong, may reach the other connections."""
+        loop = asyncio.get_running_loop()
+        limits = self.options.limits
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        address = "an unknown address"
+        try:
+            address = "{}:{}".format(*client.getpeername()[:2])
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                client,
+                ssl=self._contexts[name],
+                ssl_handshake_timeout=limits.handshake_s,
+                ssl_shutdown_timeout=limits.close_s,
+            )
+            stream = asyncio.StreamWriter(transport, protocol, reader, loop)
+            await broker.serve(reader, stream, name)
+        except OSError as error:
+            client.close()
+            reason = f"TLS: {describe(error)}"
+            self._emit("refused", address=address, listener=name, reason=reason)
+        except Exception as error:  # noqa: BLE001 a fault of ours costs one connection
+            reason = f"internal error: {type(error).__name__}: {error}"
+            self._emit("refused", address=address, listener=name, reason=reason)
+
+    def _load(self, chain: Chain) -> None:
+        """Put the chain's current key and certificates into its live context.
+
+        Handshakes from now on get them; connections that are open are not touched.
+        """
+        self._contexts[chain.name].load_cert_chain(self.authority.server_file(chain))
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.renewal_check_s)
+            try:
+                renewed = await asyncio.to_thread(self.authority.ensure)
+            except UserError as error:
+                self._emit("warning", reason=f"certificates not renewed: {error}")
+                continue
+            for chain in renewed:
+                self._load(chain)
+                expires = self.authority.sent(chain)[0].not_valid_after_utc
+                self._emit("renewed", listener=chain.name, expires=f"{expires:%Y-%m-%d}")
+
+    def _spawn(self, tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
+        # The set keeps the task alive: the event loop itself holds it weakly.
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+def _cannot_listen(host: str, port: int, option: str, error: OSError) -> UserError:
+    where = f"{host} port {port}"
+    reason = describe(error)
+    return UserError(
+        f"cannot listen on {where}: {reason}; stop the program that uses it, "
+        f"or choose another with {option} (0: any free) or --bind"
+    )
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
