@@ -86,7 +86,7 @@ def _source_line(suite: str) -> str:
             signed_by = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
             return f"deb{signed_by} {mirror} {suite} main\n"
     raise UserError(
-        f'no mirror for Debian\'s "{suite}" is known: this machine\'s apt sources have no'
+        f"no mirror for Debian's \"{suite}\" is known: this machine's apt sources have no"
         f' "{codename} main"; add one to /etc/apt',
         exit_code=3,
     )

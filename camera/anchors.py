@@ -1,0 +1,94 @@
+"""Trust anchors: one verified SSLContext each, made once and kept, and what it verified.
+
+RAM: a context holds its anchor (about 1.5 KiB); a connection adds mbedTLS's record
+buffers, 16 KiB + 4 KiB, each from the GC heap in one piece.
+"""
+
+import ssl
+
+from camera import der
+from camera.errors import CameraError
+
+# What mbedTLS says, in the order in which it matters when it says several.
+# (mbedtls, include/mbedtls/x509.h: MBEDTLS_X509_BADCERT_*)
+_VERIFY_REASONS = (
+    ("not correctly signed", "untrusted"),
+    ("expected CN", "name_mismatch"),
+    ("starts in the future", "not_yet_valid"),
+    ("has expired", "expired"),
+)
+
+
+class Anchor:
+    """One trust anchor.
+
+    path: the DER file. chain: after a handshake, until when each certificate of the
+    verified path is valid, Unix time in s, leaf first and anchor last.
+    Raises CameraError("anchor") when the file cannot be an anchor, and
+    CameraError("tls") when the firmware's TLS does not verify.
+    """
+
+    def __init__(self, path):
+        self.name = path.rsplit("/", 1)[-1]
+        self.chain = []
+        self.context = _verifying_context(_read(path))
+        # Called for each certificate of the path, also of one that fails; since 2024.
+        inner = self.context._context
+        if hasattr(inner, "verify_callback"):
+            inner.verify_callback = self._note
+
+    def begin(self):
+        """Forget the chain of the last handshake."""
+        self.chain.clear()
+
+    def _note(self, certificate, depth):
+        # An exception here would pass through mbedTLS's C frames. mbedTLS comes from the
+        # anchor down, so each is put in front.
+        try:
+            self.chain.insert(0, der.not_after(certificate))
+        except Exception:
+            self.chain.insert(0, 0)
+        return 0
+
+
+def reason(error):
+    """The CameraError for what mbedTLS raised in a handshake.
+
+    A failed verification is a ValueError with mbedTLS's words; every other TLS failure an
+    OSError whose code is negative (measured, MicroPython 1.25, mbedTLS 3.6).
+    """
+    text = str(error).strip().replace("\n", "; ")
+    if isinstance(error, ValueError):
+        for words, code in _VERIFY_REASONS:
+            if words in text:
+                return CameraError(code, text)
+        return CameraError("untrusted", text)
+    if isinstance(error, MemoryError):
+        return CameraError("memory", text)
+    return CameraError("tls", text)
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise CameraError("anchor", "%s cannot be read: %s" % (path, error))
+    problem = der.problem(data)
+    if problem:
+        raise CameraError("anchor", "%s: %s" % (path, problem))
+    return data
+
+
+def _verifying_context(anchor):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The firmware's default is CERT_NONE: any certificate is taken. Read it back, so
+    # that a firmware that ignores the assignment is found out before it is trusted.
+    context.verify_mode = ssl.CERT_REQUIRED
+    if context.verify_mode != ssl.CERT_REQUIRED:
+        raise CameraError("tls", "this firmware does not keep CERT_REQUIRED")
+    try:
+        context.load_verify_locations(cadata=anchor)
+    except (ValueError, OSError) as error:
+        raise CameraError("anchor", "mbedTLS does not load it: %s" % error)
+    return context

@@ -1,0 +1,152 @@
+"""The clock: SNTP over several servers, checked; TLS is not tried before it is believed.
+
+Not the firmware's ntptime: that believes any UDP packet, knows whole seconds only,
+and its port is fixed. (SNTP client: RFC 4330, section 5; RFC 5905.)
+"""
+
+import os
+import select
+import socket
+import struct
+import time
+
+import machine
+
+from camera import watchdog
+from camera.errors import CameraError
+from camera.settings import split_server
+
+# 2026-11-01, when this was written: no time before it can be true.
+FLOOR_S = 1793491200
+# From 1900-01-01 to 1970-01-01; RFC 5905, section 6.
+_NTP_TO_UNIX_S = 2208988800
+# The 32 bits of NTP seconds wrap on 2036-02-07. Before the floor is after the wrap.
+_NTP_ERA_S = 1 << 32
+
+
+class Uptime:
+    """Milliseconds since it was made, without the wrap of ticks_ms (12 days on 32 bits).
+
+    ms() must be called at least every 6 days.
+    """
+
+    def __init__(self):
+        self._last = time.ticks_ms()
+        self._ms = 0
+
+    def ms(self):
+        now = time.ticks_ms()
+        self._ms += time.ticks_diff(now, self._last)
+        self._last = now
+        return self._ms
+
+
+class Clock:
+    """Unix time that can be believed, or none.
+
+    servers: "host" or "host:port"; limit_s: for each server's answer; resync_s: after
+    this long due() says that sync() should be called again.
+    """
+
+    def __init__(self, servers, limit_s, resync_s, uptime):
+        self._servers = servers
+        self._limit_ms = int(limit_s * 1000)
+        self._resync_ms = resync_s * 1000
+        self._uptime = uptime
+        self._offset_ms = None  # Unix time less uptime
+        self._synced_at_ms = 0
+        self.source = None
+        self.refused = 0
+
+    def unix_ms(self):
+        """Unix time in ms, None while the clock is not believed."""
+        return None if self._offset_ms is None else self._uptime.ms() + self._offset_ms
+
+    def age_s(self):
+        """Seconds since the last good answer, None before the first."""
+        if self._offset_ms is None:
+            return None
+        return (self._uptime.ms() - self._synced_at_ms) // 1000
+
+    def due(self):
+        """True before the first good answer and when the last is resync_s old."""
+        age = self.age_s()
+        return age is None or age * 1000 >= self._resync_ms
+
+    def sync(self):
+        """Ask each server in turn until one gives a time that can be believed; set the RTC.
+
+        Raises CameraError("clock_unset") when none does. A clock that was believed
+        before goes on being believed.
+        """
+        why = ""
+        for server in self._servers:
+            watchdog.feed()
+            try:
+                unix_ms = self._ask(server)
+            except (OSError, ValueError) as error:
+                why += "%s: %s; " % (server, error)
+                continue
+            if unix_ms // 1000 < FLOOR_S:
+                self.refused += 1
+                why += "%s: its time is before this program was written; " % server
+                continue
+            now = self._uptime.ms()
+            self._offset_ms = unix_ms - now
+            self._synced_at_ms = now
+            self.source = server
+            _set_rtc(unix_ms // 1000)
+            return
+        raise CameraError("clock_unset", why[:-2])
+
+    def _ask(self, server):
+        """Unix time in ms from one server. Raises OSError or ValueError."""
+        host, port = split_server(server)
+        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][-1]
+        request = bytearray(48)
+        request[0] = 0x23  # version 4, mode 3 (client)
+        # The transmit timestamp comes back as the originate timestamp: random bytes there
+        # let nobody answer who has not seen the request.
+        request[40:48] = os.urandom(8)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sent_at = time.ticks_ms()
+            sock.sendto(request, address)
+            answer = self._receive(sock, sent_at, request)
+            delay_ms = time.ticks_diff(time.ticks_ms(), sent_at)
+        finally:
+            sock.close()
+        seconds, fraction = struct.unpack_from("!II", answer, 40)
+        if seconds < FLOOR_S + _NTP_TO_UNIX_S - (1 << 31):
+            seconds += _NTP_ERA_S
+        unix_ms = (seconds - _NTP_TO_UNIX_S) * 1000 + (fraction * 1000 >> 32)
+        return unix_ms + delay_ms // 2
+
+    def _receive(self, sock, sent_at, request):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        while True:
+            left = self._limit_ms - time.ticks_diff(time.ticks_ms(), sent_at)
+            if left <= 0:
+                raise OSError("no answer in %d ms" % self._limit_ms)
+            watchdog.feed()
+            if not poll.poll(min(left, 1000)):
+                continue
+            answer = sock.recv(48)
+            # Another's packet, late or forged, is no answer: go on waiting.
+            if len(answer) == 48 and answer[24:32] == request[40:48]:
+                break
+        mode = answer[0] & 7
+        leap = answer[0] >> 6
+        stratum = answer[1]
+        if mode != 4 or leap == 3 or not 1 <= stratum <= 15:
+            raise ValueError("it says itself that its time is not to be used")
+        return answer
+
+
+def _set_rtc(unix_s):
+    # The port's own epoch is 2000 on STM32, 1970 on the others.
+    epoch = 946684800 if time.gmtime(0)[0] == 2000 else 0
+    year, month, day, hour, minute, second, weekday = time.gmtime(unix_s - epoch)[:7]
+    machine.RTC().datetime((year, month, day, weekday + 1, hour, minute, second, 0))

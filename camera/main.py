@@ -1,0 +1,51 @@
+"""Start on power-up. Nothing escapes: log, wait, hard reset.
+
+A main.py that ends leaves the board at its prompt for good; only Ctrl-C may do that.
+"""
+
+import os
+import sys
+import time
+
+import machine
+
+RESTART_AFTER_S = 30
+
+
+def _read(path):
+    with open(path) as file:
+        return file.read()
+
+
+def main():
+    try:
+        # With an SD card in, the firmware starts in /sdcard.
+        os.chdir("/flash")
+    except OSError:
+        pass
+    from camera import app, log, settings, watchdog
+
+    try:
+        complete = settings.load(_read("config.json"), _read("secrets.json"))
+    except settings.SettingsError as error:
+        for path, wrong, right in error.problems:
+            log.line("%s %s; right would be: %s" % (path, wrong, right))
+        raise
+    if not watchdog.start():
+        log.line("this board has no watchdog")
+    app.App(complete).run()
+
+
+try:
+    main()
+except KeyboardInterrupt:
+    raise
+except BaseException as error:
+    sys.print_exception(error)
+    print("restarting in %d s" % RESTART_AFTER_S)
+    from camera import watchdog
+
+    for _ in range(RESTART_AFTER_S):
+        watchdog.feed()
+        time.sleep(1)
+    machine.reset()

@@ -1,0 +1,195 @@
+"""One MQTT session: umqtt.simple over our transport, with bounded waits and checked answers.
+
+Works with umqtt.simple 1.3.4 and 1.8.0: connect() and publish() are ours, because theirs
+wait without limit, never wrap the packet id and know no sliced payload; the rest is theirs.
+(MQTT 3.1.1; its protocol errors are AssertionError and IndexError.)
+"""
+
+import struct
+import time
+
+from umqtt.simple import MQTTClient
+
+from camera import watchdog
+from camera.errors import CameraError
+from camera.transport import Transport
+
+_PUBACK = 0x40
+_CONNACK = 0x20
+# MQTT 3.1.1, 3.2.2.3: 4 bad user name or password, 5 not authorised.
+_AUTH_CODES = (4, 5)
+
+
+class Session(MQTTClient):
+    """A session with one broker, from CONNECT to the first failure.
+
+    broker: one of the settings' brokers, with its password; anchor: an anchors.Anchor;
+    limits: the section limits_s. After any CameraError the session is closed and of no
+    further use.
+    """
+
+    def __init__(self, client_id, broker, anchor, limits):
+        super().__init__(
+            client_id.encode(),
+            broker["host"],
+            broker["port"],
+            broker["user"].encode(),
+            broker["password"].encode(),
+            broker["keepalive_s"],
+        )
+        self._anchor = anchor
+        self._limits = limits
+        self._keepalive_ms = broker["keepalive_s"] * 1000
+        self._reply_ms = int(limits["reply"] * 1000)
+        self._head = bytearray(5)
+        self._pinged_at = None
+        # A broker may deliver what nobody asked for; without a callback umqtt.simple
+        # would die of it inside publish().
+        self.set_callback(_ignore)
+
+    def connect(self, clean_session=True):
+        """Open the transport, verify the broker, log in. Returns "session present".
+
+        Raises CameraError.
+        """
+        self.sock = Transport(self.server, self.port, self._anchor, self._limits)
+        # Fixed header, then protocol name, level 4, flags, keepalive: MQTT 3.1.1, 3.1.
+        flags = clean_session << 1 | 0xC0
+        fields = [self.client_id, self.user, self.pswd]
+        if self.lw_topic:
+            flags |= 0x04 | self.lw_qos << 3 | self.lw_retain << 5
+            fields[1:1] = [self.lw_topic, self.lw_msg]
+        size = 10 + sum(2 + len(field) for field in fields)
+        self._fixed_header(0x10, size)
+        self.sock.write(b"\0\x04MQTT\x04")
+        self.sock.write(struct.pack("!BH", flags, self.keepalive))
+        for field in fields:
+            self._send_str(field)
+        self.sock.handshake(self._limits["handshake"])
+        answer = self._checked(self.sock.read, 4)
+        if answer[0] != _CONNACK or answer[1] != 2:
+            raise self._closing(CameraError("protocol", "no CONNACK"))
+        if answer[3] != 0:
+            code = "auth" if answer[3] in _AUTH_CODES else "refused"
+            raise self._closing(CameraError(code, "CONNACK %d" % answer[3]))
+        return answer[2] & 1
+
+    def publish(self, topic, msg, retain=False, qos=0):
+        """Publish msg, bytes-like or a tuple of them sent one behind the other, uncopied.
+
+        With qos 1 returns when the PUBACK is there, within limits_s.reply of the last
+        byte sent. Raises CameraError.
+        """
+        parts = msg if isinstance(msg, tuple) else (msg,)
+        size = 2 + len(topic) + (2 if qos else 0)
+        for part in parts:
+            size += len(part)
+        self._fixed_header(0x30 | qos << 1 | retain, size)
+        self._send_str(topic)
+        if qos:
+            # 16 bits, never 0: MQTT 3.1.1, 2.3.1.
+            self.pid = self.pid % 0xFFFF + 1
+            self.sock.write(struct.pack("!H", self.pid))
+        for part in parts:
+            self.sock.write(part)
+        self.sock.flush()
+        if qos:
+            self._await_puback(self.pid)
+
+    def service(self, limit_ms):
+        """Take what the broker sends for limit_ms; ping it; notice when it is dead.
+
+        Raises CameraError.
+        """
+        started = time.ticks_ms()
+        while True:
+            watchdog.feed()
+            self._keep_alive()
+            left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
+            if self.sock.wait_readable(min(max(left, 0), 500)):
+                self._next_packet()
+            elif left <= 0:
+                return
+
+    def disconnect(self):
+        """Say goodbye, so that the broker does not publish the will; errors are of no interest."""
+        try:
+            super().disconnect()
+        except (CameraError, OSError):
+            pass
+        self.close()
+
+    def close(self):
+        """Drop the connection, whatever state it is in."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+    def _keep_alive(self):
+        # lwIP has no SO_KEEPALIVE: a dead peer shows only in a PINGREQ that nobody answers.
+        now = time.ticks_ms()
+        if self._pinged_at is None:
+            if time.ticks_diff(now, self.sock.heard_at) * 2 >= self._keepalive_ms:
+                self.ping()
+                self.sock.flush()
+                self._pinged_at = now
+        elif time.ticks_diff(self.sock.heard_at, self._pinged_at) >= 0:
+            self._pinged_at = None
+        elif time.ticks_diff(now, self._pinged_at) >= self._reply_ms:
+            raise self._closing(CameraError("timeout", "no PINGRESP"))
+
+    def _await_puback(self, pid):
+        started = time.ticks_ms()
+        while True:
+            if time.ticks_diff(time.ticks_ms(), started) > self._reply_ms:
+                raise self._closing(CameraError("timeout", "no PUBACK"))
+            watchdog.feed()
+            if self._next_packet(_PUBACK) != _PUBACK:
+                continue
+            answer = self._checked(self.sock.read, 3)
+            if answer[0] != 2:
+                raise self._closing(CameraError("protocol", "PUBACK of %d bytes" % answer[0]))
+            # A PUBACK for another id is a late one of an earlier connection: not ours.
+            if answer[1] << 8 | answer[2] == pid:
+                return
+
+    def _next_packet(self, expected=None):
+        """Read one packet; the type of the expected one, whose rest is yet to be read.
+
+        umqtt.simple deals with PUBLISH (returning None in 1.3.4, its type in 1.8.0) and
+        with PINGRESP, and leaves the rest of any other packet unread.
+        """
+        kind = self._checked(self.wait_msg)
+        if kind is not None and kind & 0xF0 != 0x30 and kind != expected:
+            raise self._closing(CameraError("protocol", "packet type %d" % (kind >> 4)))
+        return kind
+
+    def _fixed_header(self, first, size):
+        """MQTT 3.1.1, 2.2.3: seven bits of the remaining length a byte, lowest first."""
+        head = self._head
+        head[0] = first
+        used = 1
+        while True:
+            head[used] = size & 0x7F | (0x80 if size > 0x7F else 0)
+            used += 1
+            size >>= 7
+            if not size:
+                break
+        self.sock.write(head, used)
+
+    def _checked(self, call, *args):
+        """call(*args), with umqtt.simple's own errors turned into a CameraError."""
+        try:
+            return call(*args)
+        except (AssertionError, IndexError, TypeError, ValueError) as error:
+            raise self._closing(CameraError("protocol", repr(error)))
+        except CameraError as error:
+            raise self._closing(error)
+
+    def _closing(self, error):
+        self.close()
+        return error
+
+
+def _ignore(topic, message):
+    pass

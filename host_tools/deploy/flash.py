@@ -1,0 +1,95 @@
+"""What a camera's flash holds: the application, umqtt.simple, settings, secrets, anchors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import camera
+from broker.errors import UserError
+from broker.files import write_atomic
+from camera import der, settings
+
+# Section -> field -> value, as camera.settings.load() gives them.
+Settings = dict[str, Any]
+
+_PRIVATE = "secrets.json"
+
+
+def load_settings(config: Path, secrets: Path) -> Settings:
+    """The complete settings, by the camera's own rules.
+
+    Raises UserError (exit code 2) with one line per problem.
+    """
+    try:
+        complete: Settings = settings.load(_read(config), _read(secrets))
+    except settings.SettingsError as error:
+        lines = [
+            f"{path} {wrong}; right would be: {right}" for path, wrong, right in error.problems
+        ]
+        raise UserError("\n".join(lines), exit_code=2) from None
+    return complete
+
+
+def files(config: Path, secrets: Path, umqtt: Path) -> dict[str, bytes]:
+    """Everything that a camera with these settings needs: path on its flash -> contents.
+
+    The anchors are taken from anchors/ beside the config file; of the secrets only
+    those that the camera uses. Raises UserError (exit code 2).
+    """
+    complete = load_settings(config, secrets)
+    image = {"config.json": config.read_bytes(), "lib/umqtt/simple.py": umqtt.read_bytes()}
+    for source in sorted(Path(camera.__file__).parent.glob("*.py")):
+        name = "main.py" if source.name == "main.py" else f"camera/{source.name}"
+        image[name] = source.read_bytes()
+    for broker in complete["brokers"]:
+        for anchor in broker["anchors"]:
+            image[f"anchors/{anchor}"] = _anchor(config.parent / "anchors" / anchor)
+    image[_PRIVATE] = _camera_secrets(complete)
+    return image
+
+
+def write(image: dict[str, bytes], folder: Path) -> None:
+    """Make folder hold the image; other files in it (state/) are left alone. Raises OSError."""
+    for name, data in image.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomic(path, data, 0o600 if name == _PRIVATE else 0o644)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        hint = (
+            "`anchorcam broker --secrets` writes one for the test broker; README.md shows its form"
+            if path.name == _PRIVATE
+            else "name the config file, or run this in the folder that has it"
+        )
+        raise UserError(f"{path}: there is no such file: {hint}", exit_code=2) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", exit_code=2) from None
+
+
+def _anchor(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"the anchor {path} cannot be read ({error.strerror}): put the CA's .der file there;"
+            " `anchorcam broker --anchors` writes the test broker's",
+            exit_code=2,
+        ) from None
+    problem = der.problem(data)
+    if problem:
+        raise UserError(f"the anchor {path} is of no use to a camera: {problem}", exit_code=2)
+    return data
+
+
+def _camera_secrets(complete: Settings) -> bytes:
+    secrets: dict[str, object] = {
+        "passwords": {broker["user"]: broker["password"] for broker in complete["brokers"]}
+    }
+    if complete["network"]["key"] is not None:
+        secrets["network_key"] = complete["network"]["key"]
+    return json.dumps(secrets).encode()

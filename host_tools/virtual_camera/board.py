@@ -1,0 +1,136 @@
+"""The virtual camera's board: power, resets, watchdog, clock and console of one camera."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from host_tools.virtual_camera.micropython import MicroPython
+from host_tools.virtual_camera.sensor import Frames, Sensor
+
+FIRMWARE = Path(__file__).parent / "firmware"
+
+# Until NTP sets it the clock of a camera without a battery stands here.
+POWER_UP_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+# As firmware/machine.py has them.
+_POWER_ON, _HARD_RESET, _WATCHDOG = 1, 2, 3
+_HARD_RESET_STATUS = 75
+# 64 bit words: about what 256 KiB are on a camera.
+_HEAP = "512k"
+
+
+class Board:
+    """One virtual camera.
+
+    flash: a folder with the files of host_tools.deploy.flash, kept over resets and power
+    cuts; log: called with each line of its console. A board is on between power_on() and
+    power_cut(); resets and watchdog bites start main.py again as on the real one.
+    """
+
+    def __init__(
+        self,
+        micropython: MicroPython,
+        flash: Path,
+        frames: Frames,
+        log: Callable[[str], None],
+        sensor_works: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._micropython = micropython
+        self._flash = flash
+        self._frames = frames
+        self._sensor_works = sensor_works
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._on = False
+        # Beside the flash and not in it: it does not survive a power cut.
+        self._clock_file = flash.with_name(flash.name + ".clock")
+
+    def power_on(self) -> None:
+        """Start main.py as a power-up does: RAM empty, the clock at 2000-01-01."""
+        offset = round(POWER_UP_TIME.timestamp() - time.time())
+        self._clock_file.write_text(f"{offset:+d}")
+        self._on = True
+        self._process = self._start(_POWER_ON)
+        self._thread = threading.Thread(target=self._supervise, name="board", daemon=True)
+        self._thread.start()
+
+    def power_cut(self) -> None:
+        """Pull the plug: the camera stops between two instructions."""
+        self._on = False
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        if self._thread is not None:
+            self._thread.join()
+        self._clock_file.unlink(missing_ok=True)
+
+    def is_running(self) -> bool:
+        """False once main.py has ended, which leaves a real camera at its prompt."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def pid(self) -> int:
+        """The process of the running main.py."""
+        assert self._process is not None
+        return self._process.pid
+
+    def _supervise(self) -> None:
+        while True:
+            process = self._process
+            assert process is not None
+            assert process.stdout is not None
+            with process.stdout:
+                for line in process.stdout:
+                    self._log(line.decode(errors="replace").rstrip())
+            status = process.wait()
+            self._sensor.close()
+            if not self._on:
+                return
+            if status == _HARD_RESET_STATUS:
+                self._process = self._start(_HARD_RESET)
+            elif status == -signal.SIGALRM:
+                self._log("the watchdog has bitten")
+                self._process = self._start(_WATCHDOG)
+            else:
+                self._log(f"main.py has ended (status {status}): the camera is at its prompt")
+                return
+
+    def _start(self, reset_cause: int) -> subprocess.Popen[bytes]:
+        self._sensor = Sensor(self._frames, self._sensor_works)
+        handle = self._sensor.theirs.fileno()
+        environment = {
+            "PATH": os.defpath,
+            "MICROPYPATH": f"{FIRMWARE}:.frozen:lib",
+            "VIRTUAL_CAMERA_RESET_CAUSE": str(reset_cause),
+            "VIRTUAL_CAMERA_UNIQUE_ID": self._flash.name,
+            "VIRTUAL_CAMERA_SENSOR_FD": str(handle),
+            **clock_environment(self._micropython, self._clock_file),
+        }
+        return subprocess.Popen(
+            [*self._micropython.command, "-X", f"heapsize={_HEAP}", "main.py"],
+            cwd=self._flash,
+            env=environment,
+            pass_fds=(handle,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal is for the host's program, which cuts the power.
+            start_new_session=True,
+        )
+
+
+def clock_environment(micropython: MicroPython, clock_file: Path) -> dict[str, str]:
+    """The variables that give a process the clock of clock_file (an offset in s)."""
+    return {
+        "LD_PRELOAD": str(micropython.faketime),
+        "FAKETIME_TIMESTAMP_FILE": str(clock_file.resolve()),
+        # The file is read at each look at the clock: a set clock is seen at once.
+        "FAKETIME_NO_CACHE": "1",
+        # Ticks and time-outs are not to jump with it.
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }

@@ -1,0 +1,65 @@
+"""Stand-in for the firmware's csi: frames from sensor.py on the host (runs under MicroPython).
+
+The frame buffer is one, outside the GC heap, and the next snapshot overwrites it.
+"""
+
+import os
+import struct
+
+import ffi
+import uctypes
+
+RGB565 = 3
+GRAYSCALE = 2
+JPEG = 7
+
+_SIZES = ("QQVGA", "QVGA", "VGA", "SVGA", "XGA", "HD", "SXGA", "UXGA", "FHD")
+QQVGA, QVGA, VGA, SVGA, XGA, HD, SXGA, UXGA, FHD = range(len(_SIZES))
+
+_FRAME_BUFFER_BYTES = 4 << 20
+
+_address = ffi.open(None).func("P", "malloc", "L")(_FRAME_BUFFER_BYTES)
+_host = open(int(os.getenv("VIRTUAL_CAMERA_SENSOR_FD")), "r+b")
+
+
+class Image:
+    def __init__(self):
+        self._size = 0
+
+    def to_jpeg(self, quality=90):
+        _host.write("jpeg %d\n" % quality)
+        self._size = struct.unpack("!I", _host.read(4))[0]
+        view = memoryview(self.bytearray())
+        got = 0
+        while got < self._size:
+            got += _host.readinto(view[got:])
+        return self
+
+    def bytearray(self):
+        return uctypes.bytearray_at(_address, self._size)
+
+    def size(self):
+        return self._size
+
+
+class CSI:
+    def __init__(self):
+        self._framesize = None
+        self._image = Image()
+
+    def reset(self, hard=True):
+        self._framesize = None
+
+    def pixformat(self, pixformat):
+        pass
+
+    def framesize(self, framesize):
+        self._framesize = _SIZES[framesize]
+
+    def snapshot(self):
+        if self._framesize is None:
+            raise RuntimeError("Frame size is not supported or is not set.")
+        _host.write("snapshot %s\n" % self._framesize)
+        if _host.read(1) != b"+":
+            raise RuntimeError("Frame capture has timed out.")
+        return self._image
