@@ -15,11 +15,13 @@ class SettingsError(Exception):
     """What is wrong with the settings.
 
     problems: a list, not empty, of (path, what is wrong, what would be right).
+    anchors: the anchor files that are named properly all the same.
     """
 
-    def __init__(self, problems):
+    def __init__(self, problems, anchors):
         super().__init__("; ".join("%s: %s; %s" % problem for problem in problems))
         self.problems = problems
+        self.anchors = anchors
 
 
 # A rule takes a value and returns None, or what would be right.
@@ -167,18 +169,24 @@ def load(config_text, secrets_text):
     problems = []
     config = _parse("config.json", config_text, problems)
     secrets = _parse("secrets.json", secrets_text, problems)
-    settings = {}
-    if config is not None:
-        _unknown(config, tuple(_SECTIONS) + ("brokers",), "", problems)
-        for section, fields in _SECTIONS.items():
-            settings[section] = _section(config.get(section, {}), fields, section, problems)
-        settings["brokers"] = _brokers(config.get("brokers"), problems)
-        if settings["network"].get("kind") == "wifi" and not settings["network"].get("ssid"):
-            problems.append(("network.ssid", "is missing", "the name of the Wi-Fi network"))
+    settings = {} if config is None else _checked(config, problems)
     if secrets is not None:
         secrets = _section(secrets, _SECRETS, "secrets.json", problems)
     if config is not None and secrets is not None:
         _merge(settings, secrets, problems)
+    if problems:
+        raise SettingsError(problems, _usable_anchors(settings))
+    return settings
+
+
+def load_config(config_text):
+    """What is in config.json alone, for a program that signs in with another account.
+
+    As load(), without the passwords and the network's key. Raises SettingsError.
+    """
+    problems = []
+    config = _parse("config.json", config_text, problems)
+    settings = {} if config is None else _checked(config, problems)
     if problems:
         raise SettingsError(problems)
     return settings
@@ -197,6 +205,17 @@ def _parse(name, text, problems):
         problems.append((name, "is not a JSON object", "{...} at its top level"))
         return None
     return parsed
+
+
+def _checked(config, problems):
+    settings = {}
+    _unknown(config, tuple(_SECTIONS) + ("brokers",), "", problems)
+    for section, fields in _SECTIONS.items():
+        settings[section] = _section(config.get(section, {}), fields, section, problems)
+    settings["brokers"] = _brokers(config.get("brokers"), problems)
+    if settings["network"].get("kind") == "wifi" and not settings["network"].get("ssid"):
+        problems.append(("network.ssid", "is missing", "the name of the Wi-Fi network"))
+    return settings
 
 
 def _unknown(given, known, path, problems):
@@ -261,6 +280,17 @@ def _brokers(given, problems):
     if isinstance(anchors, list) and len(anchors) > 1:
         problems.append(("brokers[0].anchors", "names several", "one anchor"))
     return [broker]
+
+
+def _usable_anchors(settings):
+    named = [broker.get("anchors") for broker in settings.get("brokers", ())]
+    return [
+        anchor
+        for anchors in named
+        if isinstance(anchors, list)
+        for anchor in anchors
+        if _anchor_file(anchor) is None
+    ]
 
 
 def _merge(settings, secrets, problems):

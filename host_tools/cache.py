@@ -7,7 +7,7 @@ import platformdirs
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of that name in $ANCHORCAM_CACHE, or in the user's cache directory.
+    """The folder of that name in the user's cache directory ($XDG_CACHE_HOME).
 
     It need not exist yet.
     """

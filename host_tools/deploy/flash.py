@@ -23,11 +23,33 @@ def load_settings(config: Path, secrets: Path) -> Settings:
     try:
         complete: Settings = settings.load(_read(config), _read(secrets))
     except settings.SettingsError as error:
-        lines = [
-            f"{path} {wrong}; right would be: {right}" for path, wrong, right in error.problems
-        ]
-        raise UserError("\n".join(lines), exit_code=2) from None
+        raise UserError("\n".join(_lines(error)), exit_code=2) from None
     return complete
+
+
+def problems(config: Path, secrets: Path) -> list[str]:
+    """One line for each thing that is wrong with the settings, secrets and anchors.
+
+    Raises UserError (exit code 2) when config cannot be read.
+    """
+    found = []
+    text = _read(config)
+    try:
+        secrets_text = _read(secrets)
+    except UserError as error:
+        found.append(str(error))
+        secrets_text = "{}"
+    try:
+        anchors = _anchor_names(settings.load(text, secrets_text))
+    except settings.SettingsError as error:
+        found += _lines(error)
+        anchors = error.anchors
+    for anchor in anchors:
+        try:
+            _anchor(config, anchor)
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 def files(config: Path, secrets: Path, umqtt: Path) -> dict[str, bytes]:
@@ -41,9 +63,8 @@ def files(config: Path, secrets: Path, umqtt: Path) -> dict[str, bytes]:
     for source in sorted(Path(camera.__file__).parent.glob("*.py")):
         name = "main.py" if source.name == "main.py" else f"camera/{source.name}"
         image[name] = source.read_bytes()
-    for broker in complete["brokers"]:
-        for anchor in broker["anchors"]:
-            image[f"anchors/{anchor}"] = _anchor(config.parent / "anchors" / anchor)
+    for anchor in _anchor_names(complete):
+        image[f"anchors/{anchor}"] = _anchor(config, anchor)
     image[_PRIVATE] = _camera_secrets(complete)
     return image
 
@@ -63,7 +84,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         hint = (
             "`anchorcam broker --secrets` writes one for the test broker; README.md shows its form"
-            if path.name == _PRIVATE
+            if path.suffix == ".json" and "secret" in path.name
             else "name the config file, or run this in the folder that has it"
         )
         raise UserError(f"{path}: there is no such file: {hint}", exit_code=2) from None
@@ -71,7 +92,16 @@ def _read(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error}", exit_code=2) from None
 
 
-def _anchor(path: Path) -> bytes:
+def _lines(error: settings.SettingsError) -> list[str]:
+    return [f"{path} {wrong}; right would be: {right}" for path, wrong, right in error.problems]
+
+
+def _anchor_names(complete: Settings) -> list[str]:
+    return [anchor for broker in complete["brokers"] for anchor in broker["anchors"]]
+
+
+def _anchor(config: Path, name: str) -> bytes:
+    path = config.parent / "anchors" / name
     try:
         data = path.read_bytes()
     except OSError as error:
