@@ -1,0 +1,141 @@
+"""What a message proves: a JPEG checked against its stamp, a health message, a state. Pure.
+
+Whatever is in a payload was written by someone else: nothing here raises for any bytes.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from camera import stamp
+
+# More than any camera sends (1 MiB), as much as the test broker lets through.
+SNAPSHOT_MAX = 2 * 1024 * 1024
+# Health is under 1 KB; whatever is much longer is not one.
+REPORT_MAX = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A payload on a camera's jpeg topic, checked.
+
+    identity: (boot, seq) when the stamp could be read; sent_ms: Unix time by the camera's
+    clock or None; fault: why it is not the snapshot that the camera sent, or None;
+    unproven: the fault is that there is nothing to check it with; digest: SHA-256 of the
+    original JPEG, empty unless the snapshot is intact.
+    """
+
+    size: int
+    identity: tuple[int, int] | None = None
+    sent_ms: int | None = None
+    digest: bytes = b""
+    fault: str | None = None
+    unproven: bool = False
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is used of a health message; None for what it does not say, or says wrongly."""
+
+    boot: int | None = None
+    seq: int | None = None
+    dropped: int = 0
+    clock: str | None = None
+    clock_age_s: int | None = None
+    anchor: str | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """A birth or a will: is connection number conn of this boot up?"""
+
+    online: bool
+    boot: int
+    conn: int
+
+
+def check(camera: str, payload: bytes) -> Arrival:
+    """Check a snapshot that came on the topic of this camera."""
+    size = len(payload)
+    if size > SNAPSHOT_MAX:
+        return refused(size)
+    try:
+        start, end, fields = stamp.find(payload)
+    except stamp.StampError as error:
+        code, text = error.args
+        if code == "bad_stamp":
+            return Arrival(size, fault=f"the stamp is not usable: {text}")
+        return Arrival(size, fault=f"there is no stamp: {text}", unproven=True)
+    if fields["cam"] != camera:
+        return Arrival(size, fault=f"its stamp is of another camera, {fields['cam']}")
+    identity, sent_ms = (fields["boot"], fields["seq"]), fields.get("ts")
+    original = size - (end - start)
+    if original != fields["n"]:
+        fault = f"it is {original} bytes, its stamp says {fields['n']}"
+        return Arrival(size, identity, sent_ms, fault=fault)
+    digest = hashlib.sha256(payload[:start])
+    digest.update(memoryview(payload)[end:])
+    if digest.hexdigest() != fields["sha256"]:
+        return Arrival(size, identity, sent_ms, fault="its SHA-256 is not the one in its stamp")
+    return Arrival(size, identity, sent_ms, digest.digest())
+
+
+def refused(size: int) -> Arrival:
+    """A snapshot of so many bytes that it is not looked at."""
+    limit = SNAPSHOT_MAX // 1024
+    return Arrival(size, fault=f"{size} bytes is over the limit of {limit} KiB", unproven=True)
+
+
+def read_health(payload: bytes) -> Health | None:
+    """The health message in this payload; None: it is none."""
+    fields = _object(payload)
+    if fields is None:
+        return None
+    return Health(
+        boot=_count(fields.get("boot"), 1),
+        seq=_count(fields.get("seq")),
+        dropped=_count(fields.get("dropped")) or 0,
+        clock=_word(fields.get("clock")),
+        clock_age_s=_count(fields.get("clock_age_s")),
+        anchor=_word(fields.get("anchor")),
+        last_error=_word(fields.get("last_error")),
+    )
+
+
+def read_state(payload: bytes) -> State | None:
+    """The birth or will in this payload; None: it is neither."""
+    fields = _object(payload)
+    if fields is None or fields.get("state") not in ("online", "offline"):
+        return None
+    boot, conn = _count(fields.get("boot")), _count(fields.get("conn"))
+    if boot is None or conn is None:
+        return None
+    return State(fields["state"] == "online", boot, conn)
+
+
+def printable(text: str, most: int) -> str:
+    """The text cut to `most` characters, without any that could command a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text[:most])
+
+
+def _object(payload: bytes) -> dict[str, Any] | None:
+    if len(payload) > REPORT_MAX:
+        return None
+    try:
+        fields = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _count(value: object, least: int = 0) -> int | None:
+    # bool is an int to isinstance, and true is no count.
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= stamp.COUNT_MAX:
+        return value
+    return None
+
+
+def _word(value: object) -> str | None:
+    return printable(value, 40) if isinstance(value, str) and value else None

@@ -1,0 +1,103 @@
+"""What a watcher needs to know, from config.json, anchors/ and secrets.json."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from broker.errors import UserError
+from camera import settings
+
+USER = "watcher"
+
+
+@dataclass(frozen=True)
+class Options:
+    """One broker to watch, and where to keep what comes. Times in seconds."""
+
+    host: str
+    port: int
+    anchor: bytes  # DER
+    anchor_name: str
+    password: str
+    prefix: str
+    folder: Path
+    reorder_s: float = 10.0
+    user: str = USER
+
+
+def load(
+    config: Path,
+    folder: Path,
+    *,
+    secrets: Path | None = None,
+    port: int | None = None,
+    reorder_s: float = 10.0,
+) -> Options:
+    """The options in config.json, and beside it anchors/ and, unless given, secrets.json.
+
+    Raises UserError (exit code 2) that names every problem found in the settings.
+    """
+    secrets = secrets or config.parent / "secrets.json"
+    try:
+        checked = settings.load_config(_text(config))
+    except settings.SettingsError as error:
+        lines = [f"{config}: {path} {what}; put {right}" for path, what, right in error.problems]
+        raise UserError("\n".join(lines), exit_code=2) from error
+    broker = checked["brokers"][0]
+    name = broker["anchors"][0]
+    return Options(
+        host=broker["host"],
+        port=port or broker["port"],
+        anchor=_anchor(config.parent / "anchors" / name),
+        anchor_name=name,
+        password=_password(secrets),
+        prefix=checked["topics"]["prefix"],
+        folder=folder,
+        reorder_s=reorder_s,
+    )
+
+
+def _anchor(path: Path) -> bytes:
+    der = _bytes(path)
+    if der.lstrip().startswith(b"-----BEGIN"):
+        problem = "is PEM, not DER; convert it with openssl x509 -outform der"
+    else:
+        try:
+            x509.load_der_x509_certificate(der)
+            return der
+        except ValueError:
+            problem = "is not one whole DER certificate; install the anchor again"
+    raise UserError(f"the anchor {path} {problem}", exit_code=2)
+
+
+def _password(path: Path) -> str:
+    try:
+        secrets = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON; mend the syntax", exit_code=2) from error
+    passwords = secrets.get("passwords") if isinstance(secrets, dict) else None
+    password = passwords.get(USER) if isinstance(passwords, dict) else None
+    if not isinstance(password, str) or not password:
+        raise UserError(
+            f'{path} has no password of the account {USER}; add it under "passwords"', exit_code=2
+        )
+    return password
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text; save it as that", exit_code=2) from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; check the path and its permissions",
+            exit_code=2,
+        ) from error
