@@ -188,7 +188,7 @@ def load_config(config_text):
     config = _parse("config.json", config_text, problems)
     settings = {} if config is None else _checked(config, problems)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems, _usable_anchors(settings))
     return settings
 
 
