@@ -27,6 +27,18 @@ def load_settings(config: Path, secrets: Path) -> Settings:
     return complete
 
 
+def problems_of_config(config: Path) -> list[str]:
+    """One line for each thing that is wrong with config.json alone.
+
+    Raises UserError (exit code 2) when it cannot be read.
+    """
+    try:
+        settings.load_config(_read(config))
+    except settings.SettingsError as error:
+        return _lines(error)
+    return []
+
+
 def problems(config: Path, secrets: Path) -> list[str]:
     """One line for each thing that is wrong with the settings, secrets and anchors.
 

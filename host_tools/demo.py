@@ -1,0 +1,201 @@
+"""`anchorcam demo`: the test broker, one virtual camera and the watcher, on this machine."""
+
+import json
+import math
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from broker.errors import UserError
+from broker.files import write_atomic
+from host_tools.bootstrap import step
+from host_tools.config import CONFIG, ConfigFile
+from host_tools.deploy import flash, umqtt
+from host_tools.virtual_camera import micropython
+from host_tools.virtual_camera.board import Board
+from host_tools.virtual_camera.command import FramesFolder, frames_of
+from host_tools.virtual_camera.micropython import MicroPython
+from host_tools.watch import options, outcome
+from host_tools.watch.subscriber import Watcher
+from host_tools.watch.table import render
+
+DATA = Path("data/demo")
+
+_BROKER_START_S = 120
+_BROKER_STOP_S = 10
+
+
+def setup() -> None:
+    """Fetch what cannot be a Python package: MicroPython and umqtt.simple."""
+    _fetch()
+
+
+def demo(
+    config: ConfigFile = CONFIG,
+    expect: Annotated[
+        int | None, typer.Option(min=1, help="Stop, exit code 0, after N verified snapshots.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Give up, exit code 1, after so many seconds.")
+    ] = None,
+    frames: FramesFolder = None,
+    data: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = DATA,
+) -> None:
+    """Show it all at work: clock, verified TLS, snapshot, broker, proof of delivery."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    settings = _read(config)
+    source = frames_of(frames, settings["camera"]["id"])
+    runtime, library = _fetch()
+    with _broker(settings, data) as ready:
+        ours = data / "config.json"
+        _point_to(settings, ready)
+        write_atomic(ours, json.dumps(settings, indent=2).encode(), 0o644)
+        flash.write(flash.files(ours, data / "secrets.json", library), data / "flash")
+        console_lines: deque[str] = deque(maxlen=3)
+        board = Board(runtime, data / "flash", source, console_lines.append)
+        with Watcher(options.load(ours, data / "watch")) as watcher:
+            board.power_on()
+            try:
+                _show(watcher, stop, expect, timeout, console_lines)
+            finally:
+                board.power_cut()
+            if expect is not None:
+                print(outcome.conclude(watcher.view(), expect))
+
+
+def _fetch() -> tuple[MicroPython, Path]:
+    with step("MicroPython") as progress:
+        runtime = micropython.find()
+        progress.say(f"{runtime.version} with {runtime.mbedtls}")
+    with step("umqtt.simple") as progress:
+        library = umqtt.find()
+        progress.say(umqtt.release_of(library))
+    return runtime, library
+
+
+def _read(config: Path) -> Any:
+    """The settings as they stand in the file; the camera's rules see them later."""
+    problems = flash.problems_of_config(config)
+    if problems:
+        raise UserError("\n".join(problems), exit_code=2)
+    return json.loads(config.read_text())
+
+
+@contextmanager
+def _broker(settings: Any, data: Path) -> Iterator[dict[str, Any]]:
+    """The test broker as a process of its own, what it said when it was ready."""
+    data.mkdir(parents=True, exist_ok=True)
+    wanted = settings["brokers"][0].get("port", 0)
+    command = [
+        *(sys.executable, "-m", "broker", "--json"),
+        *("--data", str(data / "broker"), "--anchors", str(data / "anchors")),
+        *("--secrets", str(data / "secrets.json"), "--camera", settings["brokers"][0]["user"]),
+        *("--port", str(wanted if _is_free(wanted) else 0), "--rsa-port", "0"),
+        *("--clock-port", "0"),
+        *("--prefix", settings.get("topics", {}).get("prefix", "cameras")),
+    ]
+    with step("certificates, broker") as progress:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=(data / "broker.log").open("wb"),
+            text=True,
+            # Ctrl-C in the terminal is for us; the broker is stopped last.
+            start_new_session=True,
+        )
+        try:
+            ready = _await_ready(process, data / "broker.log")
+        except BaseException:
+            process.kill()
+            raise
+        progress.say(
+            f"mqtts://localhost:{ready['ecdsa']['port']}, anchor {ready['anchors'][0]['path']}"
+        )
+    # What it says from now on must be taken away, or it would wait for us.
+    threading.Thread(target=_drain, args=(process,), daemon=True).start()
+    try:
+        yield ready
+    finally:
+        process.terminate()
+        try:
+            process.wait(_BROKER_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _await_ready(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
+    timer = threading.Timer(_BROKER_START_S, process.kill)
+    timer.start()
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    timer.cancel()
+    if not line:
+        process.wait()
+        said = log.read_text().strip().splitlines()
+        raise UserError(f"the broker did not start: {said[-1] if said else 'it said nothing'}")
+    ready: dict[str, Any] = json.loads(line)
+    return ready
+
+
+def _drain(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for _ in process.stdout:
+        pass
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _point_to(settings: Any, ready: dict[str, Any]) -> None:
+    """Make the settings those of a camera of this broker, whatever the file named."""
+    clock = ready["clock"]
+    settings.setdefault("clock", {})["servers"] = [f"{clock['host']}:{clock['port']}"]
+    anchors = [Path(anchor["path"]).name for anchor in ready["anchors"]]
+    settings["brokers"][0].update(
+        host="localhost", port=ready["ecdsa"]["port"], anchors=anchors[:1]
+    )
+
+
+def _show(
+    watcher: Watcher,
+    stop: threading.Event,
+    expect: int | None,
+    timeout: float | None,
+    console_lines: deque[str],
+) -> None:
+    """The live table until Ctrl-C, the expected count or the end of the time."""
+    console = Console()
+    footer = ["Ctrl-C stops the camera, the broker and the watcher"]
+    end = time.monotonic() + (math.inf if timeout is None else timeout)
+
+    def picture() -> Any:
+        lines = [f"camera  {line}" for line in console_lines]
+        return render(watcher.view(), console.width, [*lines, *footer])
+
+    with Live(console=console, get_renderable=picture):
+        while not stop.wait(0.1) and time.monotonic() < end:
+            if not watcher.is_running():
+                raise UserError(watcher.view().trouble)
+            if expect is not None and outcome.verified(watcher.view()) >= expect:
+                break
