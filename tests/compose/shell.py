@@ -1,0 +1,80 @@
+"""Commands run quietly: what they print is shown only when they fail."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+# More of a failed command's output than this hides the error rather than shows it.
+_SHOWN_LINES = 40
+
+
+class Failure(Exception):
+    """A check that did not hold or a command that did not work: what, why, what to do."""
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    limit_s: float = 60,
+    separate: bool = False,
+) -> str:
+    """The output of the command. Raises Failure when it fails, takes too long or is not there.
+
+    separate: only stdout, for output that is parsed; a tool may put warnings on stderr.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words,
+            env=env,
+            cwd=cwd,
+            timeout=limit_s,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if separate else subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise Failure(f"cannot run {words[0]}: it is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"`{' '.join(words)}` did not end within {limit_s:g} s") from error
+    if done.returncode:
+        shown = (done.stdout + (done.stderr or "")).strip().splitlines()[-_SHOWN_LINES:]
+        raise Failure(
+            f"`{' '.join(words)}` failed with exit code {done.returncode}:\n  "
+            + "\n  ".join(shown or ["(it printed nothing)"])
+        )
+    return done.stdout
+
+
+def works(command: Sequence[str | Path], limit_s: float = 30) -> bool:
+    """True when the command exists and succeeds."""
+    try:
+        run(command, limit_s=limit_s)
+    except Failure:
+        return False
+    return True
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """One line on the terminal: what is done, and how long it took or that it failed."""
+    print(f"  {title} ... ", end="", flush=True)
+    started = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("FAILED", flush=True)
+        raise
+    print(f"ok ({time.monotonic() - started:.1f} s)", flush=True)
+
+
+def say(text: str) -> None:
+    """A line on its own, on stderr with the errors."""
+    print(text, file=sys.stderr, flush=True)
