@@ -69,7 +69,9 @@ class Ledger:
                         "stop it or give another folder with --data",
                         exit_code=2,
                     )
-                self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+                self._db = sqlite3.connect(
+                    self.path, timeout=1, isolation_level=None, check_same_thread=False
+                )
                 stack.callback(self._db.close)
                 self.name = self._prepare()
             except (OSError, sqlite3.Error) as error:
