@@ -27,7 +27,8 @@ YEAR = timedelta(days=365)
 BACKDATE = timedelta(hours=1)
 
 _DOMAIN_VALIDATED = x509.ObjectIdentifier("2.23.140.1.2.1")
-_DNS_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9-]{1,63}", re.I)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*", re.I)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""mosquitto, the reference: found or fetched, and run with the test broker's rules."""
+
+import base64
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from broker.errors import UserError
+from host_tools.cache import cache_folder
+from host_tools.virtual_camera.debian import fetch_packages
+from tests.brokers import Endpoint, wait_for
+
+# Debian 12's, on every machine: with the libraries of it that a minimal system lacks.
+_SUITE = "bookworm"
+_PACKAGES = ("mosquitto", "libdlt2", "libwrap0")
+
+
+def find_mosquitto() -> tuple[Path, Mapping[str, str]]:
+    """The program and the environment to run it in; skips the test when there is none.
+
+    On CI it fails instead: there the reference must not be missing unnoticed.
+    """
+    installed = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if installed:
+        return Path(installed), os.environ
+    try:
+        root = fetch_packages(_PACKAGES, _SUITE, cache_folder("mosquitto"))
+    except (UserError, OSError) as error:
+        message = f"no mosquitto to compare with: {error}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    folders = [str(folder) for folder in (root / "usr/lib").glob("*-linux-gnu*")]
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(folders)}
+    return root / "usr/sbin/mosquitto", environment
+
+
+@contextlib.contextmanager
+def running_mosquitto(
+    folder: Path, server_file: Path, anchor: Path, passwords: Mapping[str, str], max_packet: int
+) -> Iterator[Endpoint]:
+    """mosquitto with the same certificates, accounts, rules and packet limit."""
+    program, environment = find_mosquitto()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (folder / "passwords").write_text(
+        "".join(f"{name}:{_hashed(password)}\n" for name, password in passwords.items())
+    )
+    (folder / "rules").write_text(
+        "user watcher\ntopic read cameras/#\ntopic write cameras/+/cmd\n"
+        + "".join(f"pattern write cameras/%u/{k}\n" for k in ("jpeg", "state", "health"))
+        + "pattern write cameras/%u/cmd/result\npattern read cameras/%u/cmd\n"
+    )
+    configuration = folder / "mosquitto.conf"
+    configuration.write_text(
+        f"listener {port} 127.0.0.1\ncertfile {server_file}\nkeyfile {server_file}\n"
+        f"password_file {folder / 'passwords'}\nacl_file {folder / 'rules'}\n"
+        f"allow_anonymous false\nmax_packet_size {max_packet}\nset_tcp_nodelay true\n"
+        f"user {'root' if os.geteuid() == 0 else ''}\n"
+    )
+    with (folder / "mosquitto.log").open("w") as log:
+        process = subprocess.Popen(
+            [program, "-c", configuration, "-v"], env=environment, stdout=log, stderr=log
+        )
+    try:
+        wait_for(lambda: _is_open(port) or process.poll() is not None, "mosquitto to listen")
+        assert process.poll() is None, (folder / "mosquitto.log").read_text()
+        yield Endpoint(port, anchor, passwords)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _hashed(password: str) -> str:
+    """As mosquitto_passwd writes it: PBKDF2-SHA512, type 7."""
+    salt = os.urandom(12)
+    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+    return f"$7$101${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
