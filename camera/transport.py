@@ -191,11 +191,12 @@ def _connect(host, port, limit_s):
 _TIMEOUTS = (110, 116, 115, 11)
 # ECONNRESET, EPIPE, ENOTCONN (Linux, lwIP), MBEDTLS_ERR_SSL_CONN_EOF: the other side
 # went away, which says nothing of certificates.
-_CLOSED = (104, 32, 107, 128, -0x7280)
+_CLOSED = (104, 32, 107, 128, 0x7280)
 
 
 def _closed_or(error, otherwise):
-    if isinstance(error, OSError) and error.errno in _CLOSED:
+    # Out of an established connection the errno comes negated (measured, 1.25).
+    if isinstance(error, OSError) and abs(error.errno) in _CLOSED:
         return CameraError("broker_closed", str(error))
     return otherwise(error)
 

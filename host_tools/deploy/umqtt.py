@@ -42,7 +42,7 @@ def find() -> Path:
         return path
     sources: dict[str, Callable[[], bytes]] = {"1.8.0": _from_mip, "1.3.4": _from_pypi}
     for release in sources:
-        path = _cached(release)
+        path = cached(release)
         if path.is_file() and _is_pinned(path.read_bytes(), release):
             return path
     reasons = []
@@ -55,7 +55,7 @@ def find() -> Path:
         if not _is_pinned(data, release):
             reasons.append(f"{release}: its SHA-256 is not the pinned one; it was not used")
             continue
-        path = _cached(release)
+        path = cached(release)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data, 0o644)
         return path
@@ -72,7 +72,8 @@ def release_of(path: Path) -> str:
     return next((release for release, pin in PINS.items() if pin == digest), "unknown")
 
 
-def _cached(release: str) -> Path:
+def cached(release: str) -> Path:
+    """Where that release is kept once it was downloaded."""
     return cache_folder("umqtt.simple") / release / "simple.py"
 
 
