@@ -119,12 +119,16 @@ def _base_root() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         step(f"making a base image of Debian {_SUITE} packages, once"),
-        tempfile.TemporaryDirectory(prefix=".debootstrap-", dir=folder) as work,
+        tempfile.TemporaryDirectory(
+            prefix=".debootstrap-", dir=folder, ignore_cleanup_errors=True
+        ) as work,
     ):
         root = Path(work) / "root"
         unfinished = Path(work) / "base.tar"
-        packages = f"--include={_BASE_PACKAGES}"
-        run(["debootstrap", "--variant=minbase", packages, _SUITE, root, _mirror()], limit_s=300)
+        # What it mounts is seen by nobody else and ends with it, also when it is cut off.
+        command = ["unshare", "--mount", "debootstrap", "--variant=minbase"]
+        command += [f"--include={_BASE_PACKAGES}", _SUITE, str(root), _mirror()]
+        run(command, limit_s=300)
         # The downloaded packages are in there a second time, as they came.
         shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
         run(["tar", "--create", "--file", unfinished, "--directory", root, "."], limit_s=120)

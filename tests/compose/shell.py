@@ -1,5 +1,7 @@
 """Commands run quietly: what they print is shown only when they fail."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,28 +31,44 @@ def run(
     """
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             env=env,
             cwd=cwd,
-            timeout=limit_s,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if separate else subprocess.STDOUT,
             text=True,
             errors="replace",
+            # A group of its own, to be ended as a whole: debootstrap and apt-get are trees.
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise Failure(f"cannot run {words[0]}: it is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise Failure(f"`{' '.join(words)}` did not end within {limit_s:g} s") from error
-    if done.returncode:
-        shown = (done.stdout + (done.stderr or "")).strip().splitlines()[-_SHOWN_LINES:]
+    with process:
+        try:
+            output, errors = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            _kill_group(process)
+            raise Failure(f"`{' '.join(words)}` did not end within {limit_s:g} s") from error
+        except BaseException:
+            _kill_group(process)
+            raise
+    if process.returncode:
+        shown = (output + (errors or "")).strip().splitlines()[-_SHOWN_LINES:]
         raise Failure(
-            f"`{' '.join(words)}` failed with exit code {done.returncode}:\n  "
+            f"`{' '.join(words)}` failed with exit code {process.returncode}:\n  "
             + "\n  ".join(shown or ["(it printed nothing)"])
         )
-    return done.stdout
+    return output
+
+
+def _kill_group(process: "subprocess.Popen[str]") -> None:
+    # Its number is the group's. The process was not waited for yet, so it is still its own.
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def works(command: Sequence[str | Path], limit_s: float = 30) -> bool:
