@@ -30,7 +30,9 @@ def of_connecting(error: Exception, host: str, port: int, anchor: str) -> Failur
     if isinstance(error, ssl.SSLCertVerificationError):
         return _of_certificate(error, at, host, anchor)
     if isinstance(error, ssl.SSLError | ConnectionResetError):
-        why = error.reason if isinstance(error, ssl.SSLError) and error.reason else "it hung up"
+        # How a peer that hangs up shows depends on the moment: end of file, or a reset.
+        hung_up = isinstance(error, ssl.SSLEOFError | ConnectionResetError)
+        why = "it hung up" if hung_up else getattr(error, "reason", None) or str(error)
         return Failure(
             "tls",
             f"TLS with {at} failed: {why.replace('_', ' ').lower()}; "
@@ -39,7 +41,7 @@ def of_connecting(error: Exception, host: str, port: int, anchor: str) -> Failur
     if isinstance(error, socket.gaierror | UnicodeError):
         return Failure(
             "dns",
-            f"no address for {host}: the name is unknown here; "
+            f"no address for {host}: {_cause(error)}; "
             'check "host" in config.json and the name server',
         )
     if isinstance(error, ConnectionRefusedError):
@@ -60,7 +62,12 @@ def of_connecting(error: Exception, host: str, port: int, anchor: str) -> Failur
             f"{at} does not answer: it is off, or a firewall is in between; "
             "check the address and the network",
         )
-    return Failure("internal", f"cannot reach {at}: {error}; check the network")
+    return Failure("internal", f"cannot reach {at}: {_cause(error)}; check the network")
+
+
+def _cause(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text[:1].lower() + text[1:]
 
 
 def of_connack(reason: ReasonCode, user: str, host: str, port: int) -> Failure:

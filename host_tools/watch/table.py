@@ -12,55 +12,57 @@ from host_tools.watch.intake import CameraView
 from host_tools.watch.subscriber import View
 from host_tools.watch.verdicts import Verdict
 
-# From this many columns on the anchor and the rarer verdicts have columns of their own.
-WIDE = 110
-_WIDE_ONLY = (Verdict.REORDERED, Verdict.DROPPED, Verdict.UNVERIFIABLE)
+# From this many columns on the anchor and the rarer verdicts have columns of their own;
+# below, they follow the path of the camera's latest snapshot.
+WIDE = 118
+_RARE = (Verdict.REORDERED, Verdict.DROPPED, Verdict.UNVERIFIABLE)
 
-_HEADS = {
-    Verdict.DELIVERED: ("deliv", "green"),
-    Verdict.MISSING: ("miss", "bold red"),
-    Verdict.DUPLICATE: ("dup", "yellow"),
-    Verdict.REORDERED: ("reord", "yellow"),
-    Verdict.CORRUPT: ("corr", "bold red"),
-    Verdict.DROPPED: ("drop", "yellow"),
-    Verdict.UNVERIFIABLE: ("unver", "bold red"),
+# Heading on a narrow and on a wide terminal, and the style of a number that is not 0.
+_COUNTS = {
+    Verdict.DELIVERED: ("deliv", "delivered", "green"),
+    Verdict.MISSING: ("miss", "missing", "bold red"),
+    Verdict.DUPLICATE: ("dup", "dup", "yellow"),
+    Verdict.REORDERED: ("reord", "reord", "yellow"),
+    Verdict.CORRUPT: ("corr", "corrupt", "bold red"),
+    Verdict.DROPPED: ("drop", "drop", "yellow"),
+    Verdict.UNVERIFIABLE: ("unver", "unver", "bold red"),
 }
 
 
-def render(view: View, width: int, footer: Sequence[str] = ()) -> RenderableType:
-    """The view for a terminal of this many columns; footer: more lines for the end."""
-    parts: list[RenderableType] = [_table(view, width)]
-    parts += [_files(camera, width) for camera in view.cameras if camera.path]
-    parts += [_event(event.at, event.text) for event in view.events]
-    parts += [_footer(view), *(Text(line, style="dim") for line in footer)]
-    return Group(*parts)
-
-
-def _table(view: View, width: int) -> Table:
+def render(view: View, width: int, footer: Sequence[str] = ("Ctrl-C stops",)) -> RenderableType:
+    """The view for a terminal of this many columns; footer: lines for its end."""
     wide = width >= WIDE
-    shown = [
-        verdict
-        for verdict in _HEADS
-        if wide
-        or verdict not in _WIDE_ONLY
-        or any(camera.counts[verdict] for camera in view.cameras)
-    ]
-    table = Table(box=None, expand=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("camera", no_wrap=True, overflow="ellipsis")
+    return Group(
+        _table(view, wide=wide),
+        *(line for camera in view.cameras if (line := _below(camera, wide=wide))),
+        *(_event(event.at, event.text) for event in view.events),
+        _connection(view),
+        Text(
+            "* ms: median of the last snapshots, with the error of the camera's clock in it", "dim"
+        ),
+        *(Text(line, "dim") for line in footer),
+    )
+
+
+def _table(view: View, *, wide: bool) -> Table:
+    shown = [verdict for verdict in _COUNTS if wide or verdict not in _RARE]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("camera", no_wrap=True, overflow="ellipsis", max_width=14 if wide else 12)
     table.add_column("state", no_wrap=True)
     table.add_column("clock", no_wrap=True)
     if wide:
-        table.add_column("anchor", no_wrap=True, overflow="ellipsis", max_width=20)
+        table.add_column("anchor", no_wrap=True, overflow="ellipsis", max_width=16)
     table.add_column("last snapshot", no_wrap=True)
     for verdict in shown:
-        table.add_column(_HEADS[verdict][0], justify="right", no_wrap=True)
+        table.add_column(_COUNTS[verdict][wide], justify="right", no_wrap=True)
     table.add_column("ms*", justify="right", no_wrap=True)
     for camera in view.cameras:
+        anchor = camera.health.anchor or "-"
         table.add_row(
             Text(camera.name, style="bold"),
             _state(camera),
             _clock(camera),
-            *([Text(camera.health.anchor or "-")] if wide else []),
+            *([Text(anchor.removesuffix(".der"))] if wide else []),
             _last(camera),
             *(_number(camera, verdict) for verdict in shown),
             _latency(camera),
@@ -93,7 +95,7 @@ def _last(camera: CameraView) -> Text:
 
 def _number(camera: CameraView, verdict: Verdict) -> Text:
     count = camera.counts[verdict]
-    return Text(str(count), style=_HEADS[verdict][1] if count else "dim")
+    return Text(str(count), style=_COUNTS[verdict][2] if count else "dim")
 
 
 def _latency(camera: CameraView) -> Text:
@@ -104,12 +106,16 @@ def _latency(camera: CameraView) -> Text:
     return Text("clock?" if far else f"{camera.latency_ms:.0f}", style="yellow" if far else "")
 
 
-def _files(camera: CameraView, width: int) -> Text:
-    anchor = f", anchor {camera.health.anchor}" if camera.health.anchor and width < WIDE else ""
-    text = Text(f"{camera.name}: ", style="dim")
-    text.append(str(camera.path), style="cyan")
-    text.append(anchor)
-    return text
+def _below(camera: CameraView, *, wide: bool) -> Text | None:
+    parts: list[str | tuple[str, str]] = []
+    if camera.path:
+        parts.append((str(camera.path), "cyan"))
+    if not wide:
+        if camera.health.anchor:
+            parts.append(f"anchor {camera.health.anchor}")
+        parts += [f"{camera.counts[each]} {each}" for each in _RARE if camera.counts[each]]
+    listed = Text(", ").join(Text.assemble(part) for part in parts)
+    return Text.assemble((f"{camera.name}: ", "dim"), listed) if parts else None
 
 
 def _event(at: float, line: str) -> Text:
@@ -117,14 +123,12 @@ def _event(at: float, line: str) -> Text:
     return Text.assemble((f"{moment} ", "dim"), line)
 
 
-def _footer(view: View) -> Text:
+def _connection(view: View) -> Text:
     if view.trouble:
         return Text(view.trouble, style="bold red")
     if view.connected:
-        line = f"connected to {view.address}, verified TLS"
-    else:
-        line = f"connecting to {view.address}"
-    return Text(f"{line}; * median, with the camera's clock error; Ctrl-C stops", style="dim")
+        return Text(f"connected to {view.address}, TLS verified", style="dim")
+    return Text(f"connecting to {view.address}", style="dim")
 
 
 def _size(count: int) -> str:
