@@ -17,7 +17,7 @@ def conclude(view: View, expect: int) -> str:
     if done < expect:
         raise UserError(f"{done} of {expect} snapshots verified: {why(view)}")
     cameras = ", ".join(camera.name for camera in view.cameras if _sum_of(camera, *VERIFIED))
-    return f"{done} snapshots verified, of {cameras}"
+    return f"{done} {'snapshot' if done == 1 else 'snapshots'} verified, of {cameras}"
 
 
 def why(view: View) -> str:

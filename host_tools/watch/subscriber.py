@@ -141,7 +141,8 @@ class Watcher:
     def _watch(self) -> None:
         pause = BACKOFF_FIRST_S
         while not self._stop.is_set():
-            failure = self._session.open() or self._serve()
+            # A new connection would bring the same messages again, and find no room for them.
+            failure = (self._session.open() or self._serve()) if self._has_room() else None
             if self._up.is_set():
                 pause = BACKOFF_FIRST_S
                 self._up.clear()
@@ -153,8 +154,7 @@ class Watcher:
     def _serve(self) -> Failure | None:
         """Until the connection ends: why it did, or None after stop()."""
         while not self._stop.is_set():
-            has_room = sum(message.size for message in self._inbox) < INBOX_MAX
-            failure = self._session.turn(TURN_S, read=has_room)
+            failure = self._session.turn(TURN_S, read=self._has_room())
             if self._session.is_up and not self._up.is_set():
                 self._connected()
             self._work()
@@ -162,6 +162,9 @@ class Watcher:
                 return failure
         self._session.close()
         return None
+
+    def _has_room(self) -> bool:
+        return sum(message.size for message in self._inbox) < INBOX_MAX
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -1,0 +1,145 @@
+"""The watcher inside another program, on a terminal, and in a pipe that is closed."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from host_tools.watch import options, subscriber
+from host_tools.watch.events import Event
+from host_tools.watch.outcome import conclude, verified
+from host_tools.watch.subscriber import Watcher
+from tests.brokers import DEADLINE_S, REPOSITORY, wait_for
+from tests.watch.cameras import stamped
+from tests.watch.conftest import Publisher, Watch
+
+
+def test_in_process(config: Path, publisher: Publisher) -> None:
+    events: list[Event] = []
+    with Watcher(options.load(config, config.parent / "watch"), events.append) as watcher:
+        assert watcher.wait_connected(DEADLINE_S)
+        publisher.send(stamped(publisher.camera, 1))
+        wait_for(lambda: verified(watcher.view(publisher.camera)) == 1, "the snapshot")
+        assert watcher.is_running()
+        view = watcher.view(publisher.camera)
+    assert not watcher.is_running()
+    assert conclude(view, 1) == f"1 snapshot verified, of {publisher.camera}"
+    assert [event.kind for event in events] == ["connection", "snapshot"]
+
+
+def test_while_nothing_can_be_stored_memory_is_bounded_and_nothing_is_lost(
+    config: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera, count = publisher.camera, 30
+    monkeypatch.setattr(subscriber, "INBOX_MAX", 20_000)
+    chosen = options.load(config, config.parent / "watch")
+    blocked = chosen.folder / camera / "latest.jpg"
+    blocked.mkdir(parents=True)
+    with Watcher(chosen) as watcher:
+        assert watcher.wait_connected(DEADLINE_S)
+        publisher.send(*(stamped(camera, seq) for seq in range(1, count + 1)))
+        wait_for(lambda: "cannot store" in watcher.view().trouble, "a word about the disk")
+        wait_for(lambda: not watcher._has_room(), "a full inbox")
+        assert len(watcher._inbox) < 10
+        blocked.rmdir()
+        wait_for(lambda: verified(watcher.view(camera)) == count, "all of them")
+        wait_for(lambda: not watcher.view().trouble, "an all-clear")
+    assert blocked.read_bytes()[:2] == b"\xff\xd8"
+
+
+def on_a_terminal(config: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    """`anchorcam watch` on a terminal of 100 columns; the process and the terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "host_tools", "watch", str(config)),
+            *("--data", str(config.parent / "watch"), *arguments),
+        ],
+        cwd=REPOSITORY,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"COLUMNS": "100", "LINES": "30", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def read_until(handle: int, is_enough: Callable[[str], bool]) -> str:
+    """What a terminal shows, until it is enough or the program closes it."""
+    text, end = "", time.monotonic() + DEADLINE_S
+    while not is_enough(text) and time.monotonic() < end:
+        if select.select([handle], [], [], 0.1)[0]:
+            try:
+                text += os.read(handle, 65536).decode()
+            except OSError:  # Linux: the other side is closed
+                break
+    return text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_live_table_and_its_end(
+    config: Path, publisher: Publisher, number: signal.Signals
+) -> None:
+    process, handle = on_a_terminal(config, "--camera", publisher.camera)
+    try:
+        read_until(handle, lambda text: "TLS verified" in text)
+        publisher.send(stamped(publisher.camera, 1))
+        text = read_until(handle, lambda text: "latest.jpg" in text)
+        assert publisher.camera in text
+        assert "#1 3 kB" in text
+        process.send_signal(number)
+        read_until(handle, lambda _: False)
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        os.close(handle)
+
+
+def test_the_summary_on_a_terminal(config: Path, publisher: Publisher) -> None:
+    process, handle = on_a_terminal(config, "--expect", "1", "--camera", publisher.camera)
+    try:
+        read_until(handle, lambda text: "TLS verified" in text)
+        publisher.send(stamped(publisher.camera, 1))
+        assert "1 snapshot verified, of" in read_until(handle, lambda _: False)
+        assert process.wait(DEADLINE_S) == 0
+    finally:
+        process.kill()
+        os.close(handle)
+
+
+def test_a_closed_pipe_ends_it_quietly(config: Path, publisher: Publisher) -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "host_tools", "watch", str(config)),
+            *("--data", str(config.parent / "watch")),
+        ],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stderr
+    with process.stdout, process.stderr:
+        assert "connected" in process.stdout.readline()
+        process.stdout.close()
+        publisher.send(stamped(publisher.camera, 1))
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stderr.read() == ""
+
+
+def test_only_one_camera_is_shown_and_counted(
+    watch: Watch, config: Path, publisher: Publisher
+) -> None:
+    watcher = watch(config, "--camera", "another", "--expect", "1").connected()
+    publisher.send(stamped(publisher.camera, 1))
+    ended = watcher.end()
+    assert ended.status == 1
+    assert watcher.snapshots(publisher.camera) == []
