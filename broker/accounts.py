@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from broker.errors import UserError
-from broker.files import locked, private_folder, write_atomic
+from broker.files import locked, make_folder, write_atomic
 from broker.rules import Role
 from camera.topics import is_id
 
@@ -70,7 +70,9 @@ class Accounts:
         except FileNotFoundError:
             version, text = None, '{"accounts": {}}'
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the accounts in {self.path}: {error}") from error
+            raise UserError(
+                f"cannot read the accounts in {self.path}: {error}; make the file readable"
+            ) from error
         # Set first: a file that cannot be used is complained about once, not at each login.
         self._version = version
         self._accounts = _parse(self.path, text)
@@ -88,7 +90,7 @@ class Accounts:
                     exit_code=2,
                 )
         try:
-            private_folder(self.path.parent)
+            make_folder(self.path.parent, 0o700)
             with locked(self.path.with_suffix(".lock"), wait=True):
                 passwords = _ensure_passwords(secrets_path, list(wanted))
                 self.refresh()
@@ -124,7 +126,7 @@ def _ensure_passwords(path: Path, names: Sequence[str]) -> dict[str, str]:
     if missing:
         passwords.update((name, secrets.token_urlsafe(24)) for name in missing)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_atomic(path, json.dumps(contents, indent=2).encode() + b"\n")
         except OSError as error:
             raise UserError(
@@ -141,7 +143,10 @@ def _read_secrets(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"passwords": {}}
     except OSError as error:
-        raise UserError(f"cannot read the passwords in {path}: {error.strerror}") from error
+        raise UserError(
+            f"cannot read the passwords in {path}: {error.strerror}; "
+            "make it readable or choose another file with --secrets"
+        ) from error
     except ValueError:
         raise UserError(
             f"the secrets file {path} is not JSON: mend it, or remove it to have new "

@@ -38,7 +38,7 @@ from broker.certificates import (
     subject_names,
 )
 from broker.errors import UserError
-from broker.files import private_folder, write_atomic
+from broker.files import make_folder, write_atomic
 
 LEAF_LIFE = timedelta(days=90)
 
@@ -77,7 +77,7 @@ class Authority:
         Raises UserError when the folder cannot be used or the root in it is damaged.
         """
         try:
-            private_folder(self.folder)
+            make_folder(self.folder, 0o700)
             for issuer in ISSUERS:
                 self._issuers[issuer.name] = self._ensure_issuer(issuer)
             return [chain for chain in CHAINS if self._ensure_chain(chain)]
@@ -100,7 +100,7 @@ class Authority:
         der = self._issuers[ROOT][1].public_bytes(Encoding.DER)
         path = folder / "test-root-x1.der"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_atomic(path, der, 0o644)
         except OSError as error:
             raise UserError(

@@ -1,10 +1,10 @@
 """The command line of the broker: `anchorcam broker`, and `python -m broker`, the same."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from broker import health as health_check
-from broker.accounts import Accounts
+from broker.accounts import WATCHER, Accounts
 from broker.certificates import CHAINS
 from broker.connection import Limits
 from broker.errors import UserError
@@ -85,6 +85,11 @@ def serve(
         raise UserError(
             f'--prefix {prefix!r} is not usable: give levels of letters, digits, "-" or "_", '
             'joined by "/"',
+            exit_code=2,
+        )
+    if WATCHER in camera:
+        raise UserError(
+            f"--camera {WATCHER}: this account is the watchers'; give the camera another id",
             exit_code=2,
         )
     options = Options(
@@ -193,11 +198,10 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def main() -> None:
-    """`python -m broker`: a UserError is one line, never a traceback."""
-    with contextlib.suppress(KeyboardInterrupt):
-        try:
-            app(prog_name=PROGRAM)
-        except UserError as error:
-            print(f"{PROGRAM}: {error}", file=sys.stderr)
-            sys.exit(error.exit_code)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m broker`: a UserError is one line, never a traceback. Raises SystemExit."""
+    try:
+        app(arguments, prog_name=PROGRAM)
+    except UserError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,5 +1,6 @@
 """Files written whole or not at all, and never readable by others for a moment."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -8,13 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def private_folder(path: Path) -> None:
-    """Make the folder path for its owner alone (0700), parents as the umask says.
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make the folder path, parents as the umask says; one that exists is left as it is.
 
-    One that exists is left as it is. Raises OSError.
+    Raises OSError, NotADirectoryError when a file is in the way.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=mode, exist_ok=True)
+    except FileExistsError as error:
+        # "File exists" would be no explanation.
+        raise NotADirectoryError(
+            errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename
+        ) from error
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The health check: what a camera does, once - verified TLS, MQTT, an account."""
 
 import secrets
-import socket
 import ssl
 import threading
 from pathlib import Path
@@ -12,6 +11,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.accounts import WATCHER, read_password
 from broker.errors import UserError
+from broker.streams import describe
 
 LIMIT_S = 5.0
 
@@ -41,7 +41,7 @@ def check(host: str, port: int, anchor: Path, secrets_path: Path) -> None:
             "check that --anchors belongs to this broker, and that --host is one of its --name"
         ) from error
     except (OSError, ValueError) as error:
-        reason = "it did not answer" if isinstance(error, socket.timeout) else error
+        reason = "it did not answer" if isinstance(error, TimeoutError) else describe(error)
         raise UserError(f"{where} cannot be reached: {reason}; is it running?") from error
     client.loop_start()
     try:

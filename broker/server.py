@@ -15,7 +15,7 @@ from broker.clock import ClockService
 from broker.connection import Limits
 from broker.errors import UserError
 from broker.events import Emit
-from broker.files import locked, private_folder
+from broker.files import locked, make_folder
 from broker.repairs import RepairedBroker
 from broker.rules import Role
 from broker.streams import describe
@@ -79,8 +79,8 @@ class BrokerServer:
         await asyncio.to_thread(self.authority.ensure)
         self.anchors = self.authority.write_anchors(options.anchors)
         accounts = Accounts(options.data / "accounts.json")
-        wanted: dict[str, Role] = {WATCHER: "watcher"}
-        wanted.update((name, "camera") for name in options.cameras if name != WATCHER)
+        wanted: dict[str, Role] = dict.fromkeys(options.cameras, "camera")
+        wanted[WATCHER] = "watcher"
         accounts.ensure(wanted, options.secrets)
         sockets = {
             "ecdsa": self._listen(options.port, "--port"),
@@ -118,7 +118,7 @@ class BrokerServer:
     def _claim(self, data: Path) -> None:
         """Only one broker at a time may keep its certificates here."""
         try:
-            private_folder(data)
+            make_folder(data, 0o700)
             mine = self._resources.enter_context(locked(data / "broker.lock", wait=False))
         except OSError as error:
             raise UserError(

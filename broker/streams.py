@@ -6,6 +6,7 @@ Here a packet is cut out whole, by its length, before amqtt sees it.
 """
 
 import asyncio
+import os
 import ssl
 
 from amqtt.adapters import WriterAdapter
@@ -135,6 +136,8 @@ def describe(error: Exception) -> str:
     """An error of a connection, in the fewest words that say what it was."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or "TLS error").lower().replace("_", " ")
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    if isinstance(error, OSError) and error.strerror:  # of a name look-up
         return error.strerror.lower()
     return str(error) or type(error).__name__
