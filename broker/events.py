@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from typing import Protocol
+from typing import Protocol, TextIO
 
 
 class Emit(Protocol):
@@ -14,7 +14,7 @@ class Emit(Protocol):
 
 def emit_json(event: str, **fields: object) -> None:
     """One line of JSON on stdout."""
-    print(json.dumps({"event": event, **fields}), flush=True)
+    _print(json.dumps({"event": event, **fields}), sys.stdout)
 
 
 def emit_line(event: str, **fields: object) -> None:
@@ -22,7 +22,15 @@ def emit_line(event: str, **fields: object) -> None:
     words = [_WORDS.get(name, name + " {}").format(value) for name, value in fields.items()]
     line = f"{time.strftime('%H:%M:%S')} {event:<10} {' '.join(words)}"
     # A client chooses its id and its topics: nothing of it may reach the terminal as control.
-    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
+    _print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), sys.stderr)
+
+
+def _print(line: str, stream: TextIO) -> None:
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        # Nobody listens any more. Cameras still do.
+        pass
 
 
 _WORDS = {

@@ -222,7 +222,7 @@ class RepairedBroker(Broker):  # type: ignore[misc]
                     await self._subscribe(connection, packet)
                 case UnsubscribePacket(payload=payload) if payload:
                     for topic_filter in payload.topics:
-                        self._del_subscription(topic_filter, session)
+                        self._unsubscribe(topic_filter, session)
                     connection.send(UnsubackPacket.build(packet_id(packet)))
                 case PingReqPacket():
                     connection.send(PingRespPacket.build())
@@ -283,8 +283,14 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         """Store one subscription; the QoS granted, or 0x80 when it is refused."""
         topic_filter, qos = subscription
         # MQTT 3.1.1, 3.8.4: a second subscription to the same filter replaces the first.
-        self._del_subscription(topic_filter, session)
+        self._unsubscribe(topic_filter, session)
         return int(await super().add_subscription((topic_filter, min(qos, 1)), session))
+
+    def _unsubscribe(self, topic_filter: str, session: Session) -> None:
+        self._del_subscription(topic_filter, session)
+        # amqtt keeps an empty list for every filter that there ever was.
+        if self.subscriptions.get(topic_filter) == []:
+            del self.subscriptions[topic_filter]
 
     # Distribution
 

@@ -191,14 +191,12 @@ class BrokerServer:
         while True:
             await asyncio.sleep(self.options.renewal_check_s)
             try:
-                renewed = await asyncio.to_thread(self.authority.ensure)
-            except UserError as error:
+                for chain in await asyncio.to_thread(self.authority.ensure):
+                    self._load(chain)
+                    expires = self.authority.sent(chain)[0].not_valid_after_utc
+                    self._emit("renewed", listener=chain.name, expires=f"{expires:%Y-%m-%d}")
+            except (UserError, OSError, ValueError) as error:
                 self._emit("warning", reason=f"certificates not renewed: {error}")
-                continue
-            for chain in renewed:
-                self._load(chain)
-                expires = self.authority.sent(chain)[0].not_valid_after_utc
-                self._emit("renewed", listener=chain.name, expires=f"{expires:%Y-%m-%d}")
 
     def _spawn(self, tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
         # The set keeps the task alive: the event loop itself holds it weakly.

@@ -120,7 +120,8 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
 
     def get_peer_info(self) -> tuple[str, int]:
         """The client's address and port."""
-        address = self._stream.get_extra_info("peername")
+        # None: it was gone before it was accepted.
+        address = self._stream.get_extra_info("peername") or ("unknown", 0)
         return address[0], address[1]
 
     def get_ssl_info(self) -> ssl.SSLObject | None:

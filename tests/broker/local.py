@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from broker.server import BrokerServer, Options
-from tests.brokers import DEADLINE_S, Endpoint, wait_for
+from tests.brokers import Endpoint, wait_for
+from tests.packets import DEADLINE_S
 
 NAMES = ("localhost", "127.0.0.1")
 

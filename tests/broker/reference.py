@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,6 @@ def running_mosquitto(
 ) -> Iterator[Endpoint]:
     """mosquitto with the same certificates, accounts, rules and packet limit."""
     program, environment = find_mosquitto()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     (folder / "passwords").write_text(
         "".join(f"{name}:{_hashed(password)}\n" for name, password in passwords.items())
     )
@@ -58,32 +57,48 @@ def running_mosquitto(
         + "".join(f"pattern write cameras/%u/{k}\n" for k in ("jpeg", "state", "health"))
         + "pattern write cameras/%u/cmd/result\npattern read cameras/%u/cmd\n"
     )
-    configuration = folder / "mosquitto.conf"
-    configuration.write_text(
-        f"listener {port} 127.0.0.1\ncertfile {server_file}\nkeyfile {server_file}\n"
+    settings = (
+        f"certfile {server_file}\nkeyfile {server_file}\n"
         f"password_file {folder / 'passwords'}\nacl_file {folder / 'rules'}\n"
         f"allow_anonymous false\nmax_packet_size {max_packet}\nset_tcp_nodelay true\n"
-        f"user {'root' if os.geteuid() == 0 else ''}\n"
     )
-    with (folder / "mosquitto.log").open("w") as log:
-        process = subprocess.Popen(
-            [program, "-c", configuration, "-v"], env=environment, stdout=log, stderr=log
-        )
+    if os.geteuid() == 0:
+        settings += "user root\n"  # or it becomes a user that may not read the key
+    for _ in range(5):
+        # It takes no port 0, and another process can be faster at a port that was free.
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        process = _start(program, environment, folder, f"listener {port} 127.0.0.1\n{settings}")
+        if wait_for(partial(_state, port, process), "mosquitto to listen") == "listening":
+            break
+    else:
+        raise AssertionError((folder / "mosquitto.log").read_text())
     try:
-        wait_for(lambda: _is_open(port) or process.poll() is not None, "mosquitto to listen")
-        assert process.poll() is None, (folder / "mosquitto.log").read_text()
         yield Endpoint(port, anchor, passwords)
     finally:
         process.terminate()
         process.wait()
 
 
-def _is_open(port: int) -> bool:
+def _start(
+    program: Path, environment: Mapping[str, str], folder: Path, settings: str
+) -> subprocess.Popen[bytes]:
+    configuration = folder / "mosquitto.conf"
+    configuration.write_text(settings)
+    with (folder / "mosquitto.log").open("w") as log:
+        command = [str(program), "-c", str(configuration), "-v"]
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def _state(port: int, process: subprocess.Popen[bytes]) -> str:
+    """Either "ended", "listening", or "" while it is neither."""
+    if process.poll() is not None:
+        return "ended"
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
-        return False
-    return True
+        return ""
+    return "listening"
 
 
 def _hashed(password: str) -> str:

@@ -14,16 +14,8 @@ from broker.accounts import Accounts
 from broker.errors import UserError
 from broker.rules import may_publish, may_subscribe, may_use_client_id
 from tests.broker.local import LocalBroker
-from tests.brokers import (
-    CONNACK,
-    PUBACK,
-    REPOSITORY,
-    Endpoint,
-    RawClient,
-    connect,
-    publish,
-    wait_for,
-)
+from tests.brokers import REPOSITORY, Endpoint, wait_for
+from tests.packets import CONNACK, PUBACK, RawClient, connect, publish
 
 
 class TestRules:
@@ -118,7 +110,7 @@ class TestThroughTheFrontDoor:
         ):
             subscribed = threading.Event()
             watcher.on_subscribe = lambda *_: subscribed.set()
-            watcher.on_message = lambda _c, _u, message: got.append(message.payload)
+            watcher.on_message = lambda _c, _u, message: got.append(bytes(message.payload))
             watcher.subscribe("cameras/+/jpeg", 1)
             assert subscribed.wait(10)
             for payload in (b"", b"picture"):
@@ -215,7 +207,7 @@ class TestFiles:
         path, secrets = paths
         for role in ("camera", "watcher"):
             accounts = Accounts(path)
-            accounts.ensure({"someone": role}, secrets)  # type: ignore[dict-item]
+            accounts.ensure({"someone": role}, secrets)
             assert accounts.role("someone") == role
 
     @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from broker import authority as module
 from broker.authority import Authority
-from broker.certificates import CHAINS, ISSUERS, subject_names
+from broker.certificates import CHAINS, ISSUERS, Chain, subject_names
 from broker.errors import UserError
+from broker.files import write_atomic
 from tests.broker.local import NAMES, LocalBroker
 
 ECDSA, RSA = CHAINS
@@ -96,7 +97,7 @@ class TestChain:
 
     @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.name)
     def test_each_certificate_is_signed_by_the_next(
-        self, made: Authority, chain: module.Chain, tmp_path: Path
+        self, made: Authority, chain: Chain, tmp_path: Path
     ) -> None:
         anchor = x509.load_der_x509_certificate(made.write_anchors(tmp_path)[0].path.read_bytes())
         sent = made.sent(chain)
@@ -239,7 +240,7 @@ class TestFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         small_keys(monkeypatch)
-        write = module.write_atomic
+        write = write_atomic
         files = 2 * len(ISSUERS) + len(CHAINS)
         for survivors in range(files):
             folder = tmp_path / str(survivors)

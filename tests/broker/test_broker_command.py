@@ -16,7 +16,8 @@ import pytest
 
 from broker.authority import Authority
 from broker.command import main
-from tests.brokers import REPOSITORY, BrokerProcess, publish, running_broker, wait_for
+from tests.brokers import REPOSITORY, BrokerProcess, running_broker, wait_for
+from tests.packets import publish
 
 FREE = ("--port=0", "--rsa-port=0", "--clock-port=0")
 

@@ -14,15 +14,8 @@ from cryptography import x509
 from broker.authority import Authority
 from broker.connection import Limits
 from tests.broker.local import NAMES, LocalBroker
-from tests.brokers import (
-    PINGREQ,
-    Endpoint,
-    RawClient,
-    connect,
-    packet,
-    publish,
-    wait_for,
-)
+from tests.brokers import Endpoint, wait_for
+from tests.packets import PINGREQ, RawClient, connect, packet, publish
 
 StartBroker = Callable[..., LocalBroker]
 

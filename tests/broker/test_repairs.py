@@ -9,18 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.brokers import (
-    CONNACK,
-    DISCONNECT,
-    PINGREQ,
-    PUBACK,
-    Endpoint,
-    RawClient,
-    connect,
-    packet,
-    publish,
-    wait_for,
-)
+from tests.brokers import Endpoint, wait_for
+from tests.packets import CONNACK, DISCONNECT, PINGREQ, PUBACK, RawClient, connect, packet, publish
 
 ALL = ("cameras/#", 1)
 WILL = ("cameras/cam1/state", b"gone")
