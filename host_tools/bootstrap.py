@@ -39,13 +39,12 @@ def step(name: str) -> Iterator[Step]:
     started = time.monotonic()
     done = threading.Event()
 
-    def show(mark: str, end: str) -> None:
-        seconds = f"{time.monotonic() - started:5.1f} s"
-        print(f"\r  {mark} {name:<24} {seconds}  {current.text}", end=end, flush=True)
+    def line(mark: str) -> str:
+        return f"  {mark} {name:<24} {time.monotonic() - started:5.1f} s  {current.text}".rstrip()
 
     def count() -> None:
         while not done.wait(0.2):
-            show("…", "")
+            print(line("…"), end="\r", flush=True)
 
     counter = threading.Thread(target=count, daemon=True)
     if sys.stdout.isatty():
@@ -58,9 +57,7 @@ def step(name: str) -> Iterator[Step]:
         done.set()
         if counter.is_alive():
             counter.join()
-        if sys.stdout.isatty():
-            print("\r\033[K", end="")
-        show(mark, "\n")
+        print(line(mark), flush=True)
 
 
 def main() -> int:
