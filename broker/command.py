@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -28,7 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path, typer.Option(help="Folder of the certificates and accounts.")]
+DATA = Path("data/broker")
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the certificates and accounts.", show_default=str(DATA)),
+]
 AnchorsFolder = Annotated[
     Path | None,
     typer.Option("--anchors", help="Folder for the trust anchors.", show_default="DATA/anchors"),
@@ -37,7 +41,6 @@ SecretsFile = Annotated[
     Path | None,
     typer.Option("--secrets", help="File of the passwords.", show_default="DATA/secrets.json"),
 ]
-DATA = Path("data/broker")
 
 
 class RoleName(StrEnum):
@@ -50,7 +53,7 @@ class RoleName(StrEnum):
 @app.callback(invoke_without_command=True)
 def serve(
     context: typer.Context,
-    data: Data = DATA,
+    data: Data = None,
     anchors: AnchorsFolder = None,
     secrets: SecretsFile = None,
     name: Annotated[
@@ -92,10 +95,11 @@ def serve(
             f"--camera {WATCHER}: this account is the watchers'; give the camera another id",
             exit_code=2,
         )
+    places = _places(context, data, anchors, secrets)
     options = Options(
-        data=data,
-        anchors=_anchors(data, anchors),
-        secrets=_secrets(data, secrets),
+        data=places.data,
+        anchors=places.anchors,
+        secrets=places.secrets,
         names=name,
         cameras=camera,
         bind=bind,
@@ -113,35 +117,47 @@ def account(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The account; a camera's is its id.")],
     role: Annotated[RoleName, typer.Option(help="What it may do.")] = RoleName.camera,
-    data: Data = DATA,
+    data: Data = None,
     secrets: SecretsFile = None,
 ) -> None:
     """Make an account; a running broker knows it at once."""
-    path = _secrets(data, secrets)
-    Accounts(data / "accounts.json").ensure({name: role.value}, path)
-    typer.echo(f"account {name} ({role.value}) is ready; its password is in {path}")
+    places = _places(context, data, None, secrets)
+    Accounts(places.data / "accounts.json").ensure({name: role.value}, places.secrets)
+    typer.echo(f"account {name} ({role.value}) is ready; its password is in {places.secrets}")
 
 
 @app.command()
 def health(
+    context: typer.Context,
     host: Annotated[str, typer.Option(help="The broker's name or address.")] = "localhost",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8883,
-    data: Data = DATA,
+    data: Data = None,
     anchors: AnchorsFolder = None,
     secrets: SecretsFile = None,
 ) -> None:
     """Make a verified TLS and MQTT connection to a running broker, as the watcher."""
-    anchor = _anchors(data, anchors) / "test-root-x1.der"
-    health_check.check(host, port, anchor, _secrets(data, secrets))
+    places = _places(context, data, anchors, secrets)
+    health_check.check(host, port, places.anchors / "test-root-x1.der", places.secrets)
     typer.echo(f"the broker at {host} port {port} answers: TLS verified, account accepted")
 
 
-def _anchors(data: Path, anchors: Path | None) -> Path:
-    return anchors or data / "anchors"
+class _Places(NamedTuple):
+    data: Path
+    anchors: Path
+    secrets: Path
 
 
-def _secrets(data: Path, secrets: Path | None) -> Path:
-    return secrets or data / "secrets.json"
+def _places(
+    context: typer.Context, data: Path | None, anchors: Path | None, secrets: Path | None
+) -> _Places:
+    """Where things are: as given to the command, else before its name, else the defaults."""
+    given = context.parent.params if context.parent else {}
+    data = data or given.get("data") or DATA
+    return _Places(
+        data,
+        anchors or given.get("anchors") or data / "anchors",
+        secrets or given.get("secrets") or data / "secrets.json",
+    )
 
 
 async def _serve(options: Options, json: bool) -> None:
@@ -151,11 +167,11 @@ async def _serve(options: Options, json: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(
-        lambda _, fault: emit(
-            "warning", reason=f"internal error: {fault.get('exception') or fault['message']}"
-        )
-    )
+
+    def tell(_: object, fault: dict[str, Any]) -> None:
+        emit("warning", reason=f"internal error: {fault.get('exception') or fault['message']}")
+
+    loop.set_exception_handler(tell)
     server = BrokerServer(options, emit)
     await server.start()
     try:

@@ -2,8 +2,8 @@
 
 Taken from amqtt: the packet codec, the check of a CONNECT, sessions, the stores of
 subscriptions and of retained messages, and topic matching. Each fault below has its tests in
-tests/broker/test_repairs.py, which plain amqtt fails and mosquitto, the reference, passes; an
-upgrade of amqtt is the occasion to see which repairs can go.
+tests/broker/test_repairs.py, which plain amqtt fails and mosquitto, the reference, passes (1 and
+7: test_broker_server.py); an upgrade of amqtt is the occasion to see which repairs can go.
 
  1. TLS: one SSLContext per listener made from file names, CERT_OPTIONAL hard-coded.
     -> listeners of our own (server.py); amqtt has none.
@@ -76,6 +76,7 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         self._limits = limits
         self._emit = emit
         self._live: dict[str, Connection] = {}
+        self._dropping: set[str] = set()
 
     async def serve(
         self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter, listener: str
@@ -86,18 +87,11 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         address = "{}:{}".format(*writer.get_peer_info())
         try:
             connection = await self._admit(packets, writer)
-            session = connection.session
-            self._emit(
-                "connect",
-                client=session.client_id,
-                account=session.username,
-                address=address,
-                listener=listener,
-                tls=writer.tls_version(),
-            )
-            await self._converse_to_the_end(connection)
         except Refused as refused:
             self._emit("refused", address=address, listener=listener, reason=str(refused))
+        else:
+            tls = writer.tls_version()
+            await self._converse_to_the_end(connection, address=address, listener=listener, tls=tls)
         finally:
             await writer.close()
             await writer.wait_closed(self._limits.close_s)
@@ -171,9 +165,11 @@ class RepairedBroker(Broker):  # type: ignore[misc]
 
     # Conversation
 
-    async def _converse_to_the_end(self, connection: Connection) -> None:
+    async def _converse_to_the_end(self, connection: Connection, **where: str) -> None:
+        session = connection.session
         reason, is_clean = "internal error", False
         try:
+            self._emit("connect", client=session.client_id, account=session.username, **where)
             is_clean = await self._converse(connection)
             reason = "by the client" if is_clean else "closed without a DISCONNECT"
         except Refused as refused:
@@ -312,10 +308,11 @@ class RepairedBroker(Broker):  # type: ignore[misc]
             return
         if not self._may(session, topic, Action.RECEIVE):
             return
-        waiting = session.inflight_out_count + (connection.outbox.qsize() if connection else 0)
-        if waiting >= BACKLOG_MAX:
-            self._emit("dropped", client=session.client_id, topic=topic, waiting=waiting)
+        unsent = connection.outbox.qsize() if connection else 0
+        if max(unsent, session.inflight_out_count) >= BACKLOG_MAX:
+            self._tell_dropped(session.client_id)
             return
+        self._dropping.discard(session.client_id)
         identifier = session.next_packet_id if qos else None
         message = OutgoingApplicationMessage(identifier, topic, qos, data, retain)
         if identifier:
@@ -323,6 +320,13 @@ class RepairedBroker(Broker):  # type: ignore[misc]
             session.inflight_out[identifier] = message
         if connection:
             connection.publish(message)
+
+    def _tell_dropped(self, client_id: str) -> None:
+        # Once for each time that it is full, and not for each message.
+        if client_id not in self._dropping:
+            self._dropping.add(client_id)
+            reason = f"{BACKLOG_MAX} messages wait for it: those that come now are lost"
+            self._emit("dropped", client=client_id, reason=reason)
 
     # Permission
 

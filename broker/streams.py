@@ -141,4 +141,5 @@ def describe(error: Exception) -> str:
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError) and error.strerror:  # of a name look-up
         return error.strerror.lower()
-    return str(error) or type(error).__name__
+    # asyncio's ConnectionResetError for a client that closed has no text.
+    return str(error) or "closed by the client"

@@ -293,6 +293,13 @@ class TestAccount:
             "watcher"
         )
 
+    def test_options_before_its_name(self, run: Run, tmp_path: Path) -> None:
+        data, secrets = tmp_path / "data", tmp_path / "secrets.json"
+        status, *_ = run("--data", str(data), "--secrets", str(secrets), "account", "tower")
+        assert status == 0
+        assert (data / "accounts.json").exists()
+        assert secrets.exists()
+
 
 class TestHealth:
     def test_a_healthy_broker(self, run: Run, data: Path) -> None:

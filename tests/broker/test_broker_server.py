@@ -114,7 +114,7 @@ class TestHostile:
         watcher.subscribe(("cameras/#", 1))
         watcher.leave()
         camera = endpoint.raw("cam1")
-        for number in range(1001):
+        for number in range(1005):
             camera.send(publish("cameras/cam1/jpeg", b"x", 1, number + 1))
             camera.receive()
         assert local_broker.event("dropped")["client"] == "watcher"
