@@ -8,7 +8,7 @@ demo: setup
 	@$(BIN)/anchorcam demo $(ARGS)
 
 test: setup
-	@$(BIN)/anchorcam setup --with-tests
+	@$(BIN)/anchorcam setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
