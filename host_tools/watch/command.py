@@ -53,15 +53,16 @@ def watch(
     ] = None,
 ) -> None:
     """Watch what the cameras send: verify it, record it, show it."""
-    chosen = options.load(config, data, secrets=secrets, port=port, reorder_s=reorder)
     if timeout is not None and expect is None:
         raise UserError("--timeout is for --expect; give both", exit_code=2)
+    chosen = options.load(config, data, secrets=secrets, port=port, reorder_s=reorder)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     console = Console()
     with ExitStack() as stack:
-        if ndjson or not console.is_terminal:
+        # Not console.is_terminal: FORCE_COLOR makes that true of a pipe.
+        if ndjson or not sys.stdout.isatty():
             watcher = stack.enter_context(Watcher(chosen, _Printer(camera, stop).tell))
         else:
             watcher = stack.enter_context(Watcher(chosen))

@@ -11,6 +11,7 @@ from statistics import median
 from broker.files import write_atomic
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import (
+    REPORT_MAX,
     Arrival,
     Health,
     State,
@@ -252,10 +253,8 @@ class Intake:
 
     def _unusable(self, name: str, kind: str, payload: bytes) -> None:
         shown = printable(payload[:40].decode("ascii", "replace"), 40)
-        self._note(
-            f"ignored a {kind} message of {name} that is not one, {len(payload)} bytes: {shown!r}",
-            name,
-        )
+        size = f"{len(payload)} bytes" if len(payload) <= REPORT_MAX else "too long"
+        self._note(f"ignored a {kind} message of {name} that is not one, {size}: {shown!r}", name)
 
     def _note(self, text: str, camera: str | None = None) -> None:
         self._tell(Event("note", text, camera))

@@ -41,7 +41,7 @@ def load(
     """
     secrets = secrets or config.parent / "secrets.json"
     try:
-        checked = settings.load_config(_text(config))
+        checked = settings.load_config(_text(config, "give its path as CONFIG"))
     except settings.SettingsError as error:
         lines = [f"{config}: {path} {what}; put {right}" for path, what, right in error.problems]
         raise UserError("\n".join(lines), exit_code=2) from error
@@ -60,7 +60,7 @@ def load(
 
 
 def _anchor(path: Path) -> bytes:
-    der = _bytes(path)
+    der = _bytes(path, "copy the broker's anchor there")
     if der.lstrip().startswith(b"-----BEGIN"):
         problem = "is PEM, not DER; convert it with openssl x509 -outform der"
     else:
@@ -74,7 +74,7 @@ def _anchor(path: Path) -> bytes:
 
 def _password(path: Path) -> str:
     try:
-        secrets = json.loads(_text(path))
+        secrets = json.loads(_text(path, "the broker writes it; --secrets names another"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON; mend the syntax", exit_code=2) from error
     passwords = secrets.get("passwords") if isinstance(secrets, dict) else None
@@ -86,18 +86,15 @@ def _password(path: Path) -> str:
     return password
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, remedy: str) -> str:
     try:
-        return _bytes(path).decode()
+        return _bytes(path, remedy).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text; save it as that", exit_code=2) from error
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, remedy: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror}; check the path and its permissions",
-            exit_code=2,
-        ) from error
+        raise UserError(f"cannot read {path}: {error.strerror}; {remedy}", exit_code=2) from error

@@ -72,7 +72,31 @@ class Session:
         return None
 
     def turn(self, seconds: float, *, read: bool) -> Failure | None:
-        """Read (unless told not to) and write what there is, waiting so long at most."""
+        """Read (unless told not to) and write what there is, waiting so long at most.
+
+        Returns why the connection is over, or None while it is not.
+        """
+        failure = self._turn(seconds, read)
+        if failure:
+            self.is_up = False
+        return failure
+
+    def ack(self, number: int, mid: int, qos: int) -> None:
+        """Tell the broker that it may forget the message that came with this packet id.
+
+        number: of the connection on which it came; on another the id means another message.
+        What the broker kept comes before it confirms the subscription, so is_up is no matter.
+        """
+        if number == self.number:
+            self._client.ack(mid, qos)
+
+    def close(self) -> None:
+        """Say goodbye, so that the broker does not have to find out."""
+        self._client.disconnect()
+        self._client.loop(0.1)
+        self.is_up = False
+
+    def _turn(self, seconds: float, read: bool) -> Failure | None:
         host, port = self._options.host, self._options.port
         try:
             if read:
@@ -89,17 +113,6 @@ class Session:
         if not self.is_up and time.monotonic() > self._deadline:
             return failures.of_silence(host, port, CONNECT_S)
         return None
-
-    def ack(self, mid: int, qos: int) -> None:
-        """Tell the broker that it may forget the message with this id, of this connection."""
-        self._client.ack(mid, qos)
-
-    def close(self) -> None:
-        """Say goodbye, so that the broker does not have to find out."""
-        if self.is_up:
-            self._client.disconnect()
-            self._client.loop(0.1)
-        self.is_up = False
 
     def _make_client(self, context: ssl.SSLContext, name: str) -> Client:
         options = self._options
@@ -118,7 +131,7 @@ class Session:
         client.on_socket_open = _send_at_once
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        client.on_message = lambda client, userdata, message: self._on_message(message)
+        client.on_message = self._on_any_message
         client.connect_async(options.host, options.port, KEEPALIVE_S)
         return client
 
@@ -135,9 +148,15 @@ class Session:
             self._refusal = failures.of_connack(reason, options.user, options.host, options.port)
             return
         self._answered = True
+        self._deadline = time.monotonic() + CONNECT_S
         self.is_resumed = flags.session_present
         kinds = (topics.JPEG, topics.STATE, topics.HEALTH)
         client.subscribe([(topics.topic(options.prefix, topics.ANY, kind), 1) for kind in kinds])
+
+    def _on_any_message(self, client: Client, userdata: object, message: MQTTMessage) -> None:
+        # A long queue comes before the confirmation, and is a sign of life.
+        self._deadline = time.monotonic() + CONNECT_S
+        self._on_message(message)
 
     def _on_subscribe(
         self,

@@ -73,6 +73,7 @@ class Watcher:
         self._failure: Failure | None = None
         self._disk_trouble = ""
         self._disk_retry_at = 0.0
+        self._tick_at = 0.0
         self._inbox: deque[_Message] = deque()
         self._news: list[Event] = []
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
@@ -126,7 +127,9 @@ class Watcher:
                 was_connected=self._was_connected,
                 trouble=failure or self._disk_trouble,
                 cameras=[each for each in self._intake.view() if camera in (None, each.name)],
-                events=[each for each in self._events if camera is None or each.camera == camera],
+                events=[
+                    each for each in self._events if camera is None or each.camera in (None, camera)
+                ],
             )
 
     # What follows runs in the watcher's own thread.
@@ -141,11 +144,12 @@ class Watcher:
     def _watch(self) -> None:
         pause = BACKOFF_FIRST_S
         while not self._stop.is_set():
+            began = time.monotonic()
             # A new connection would bring the same messages again, and find no room for them.
             failure = (self._session.open() or self._serve()) if self._has_room() else None
-            if self._up.is_set():
+            if time.monotonic() - began > BACKOFF_MOST_S and self._up.is_set():
                 pause = BACKOFF_FIRST_S
-                self._up.clear()
+            self._up.clear()
             if failure:
                 self._failed(failure)
             self._rest(pause)
@@ -207,11 +211,11 @@ class Watcher:
                     message.store()
                 self._inbox.popleft()
                 self._spread_news()
-                # On another connection its packet id means another message.
-                if self._session.is_up and message.connection == self._session.number:
-                    self._session.ack(message.mid, message.qos)
-            with self._lock:
-                self._intake.tick()
+                self._session.ack(message.connection, message.mid, message.qos)
+            if time.monotonic() >= self._tick_at:
+                self._tick_at = time.monotonic() + TURN_S
+                with self._lock:
+                    self._intake.tick()
         except OSError as error:
             self._disk_retry_at = time.monotonic() + DISK_RETRY_S
             self._cannot_store(error)

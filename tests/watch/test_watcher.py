@@ -64,7 +64,14 @@ def test_killed_in_a_stream_nothing_is_lost_or_counted_twice(
 def test_sent_while_no_watcher_was_there(watch: Watch, config: Path, publisher: Publisher) -> None:
     watch(config).connected().end()
     publisher.send(*(stamped(publisher.camera, seq) for seq in range(1, 6)))
-    watch(config).wait_snapshots(publisher.camera, 5, verdict="delivered")
+    watcher = watch(config)
+    watcher.wait_snapshots(publisher.camera, 5, verdict="delivered")
+    watcher.end()
+    # They were acknowledged, so the broker does not bring them again.
+    again = watch(config)
+    publisher.send(stamped(publisher.camera, 6))
+    again.wait_snapshots(publisher.camera, 1, seq=6)
+    assert [event["seq"] for event in again.snapshots(publisher.camera)] == [6]
 
 
 def test_duplicates_reordering_and_gaps(watch: Watch, config: Path, publisher: Publisher) -> None:
