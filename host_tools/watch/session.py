@@ -58,8 +58,11 @@ class Session:
         self._client = self._make_client(context, name)
 
     def open(self) -> Failure | None:
-        """Connect and shake hands; returns what went wrong. Blocks for CONNECT_S at most,
-        and for the look-up of the name, which nothing can bound."""
+        """Connect and shake hands; returns what went wrong.
+
+        Takes CONNECT_S at most for each address of the host and for TLS, and as long as the
+        system's look-up of the name, which nothing here can bound.
+        """
         options = self._options
         self.number += 1
         self.is_up = self._answered = False
