@@ -63,7 +63,8 @@ def reason(error):
             if words in text:
                 return CameraError(code, text)
         return CameraError("untrusted", text)
-    if isinstance(error, MemoryError):
+    # ENOMEM: mbedTLS found no room for its record buffers.
+    if isinstance(error, MemoryError) or error.errno == 12:
         return CameraError("memory", text)
     return CameraError("tls", text)
 

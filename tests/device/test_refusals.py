@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 from broker.clock import answer
 from camera.errors import REASONS
-from tests.brokers import BrokerProcess, RawClient, packet, running_broker, wait_for
+from host_tools.virtual_camera.sensor import FRAME_MAX_BYTES, Folder
+from tests.brokers import BrokerProcess, running_broker, wait_for
 from tests.cameras import CameraUnderTest
 from tests.device.receiving import receiving
+from tests.packets import RawClient, packet
 from tests.scripted import clock_answering, listening, self_signed, tls_listening
 
 CONNACK = packet(2, b"\0\0")
@@ -77,6 +80,22 @@ def test_wrong_password(camera: CameraUnderTest) -> None:
     with camera:
         camera.line("auth: the broker refused the account or its password")
     assert "not-the-password" not in "\n".join(camera.console)
+
+
+def test_a_host_that_drops_packets(camera: CameraUnderTest) -> None:
+    # A listener whose queue is full answers no SYN.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        camera.config["limits_s"]["connect"] = 0.5
+        camera.broker["port"] = port
+        with camera:
+            camera.line("timeout: an answer did not come in time")
+        for each in waiting:
+            each.close()
 
 
 def silent(stream: socket.socket) -> None:
@@ -164,6 +183,35 @@ def test_a_broker_that_misbehaves(
         with camera:
             camera.line(code + ": " + REASONS[code], words)
             camera.line("trying again")
+
+
+def test_a_broker_that_stops_reading(
+    make_camera: Callable[..., CameraUnderTest], broker: BrokerProcess, tmp_path: Path
+) -> None:
+    done = threading.Event()
+
+    def serve(stream: socket.socket) -> None:
+        client = RawClient(stream)
+        client.receive()
+        client.send(CONNACK)
+        _, _, birth = client.receive()
+        end = 2 + struct.unpack_from("!H", birth)[0]
+        client.send(packet(4, birth[end : end + 2]))
+        done.wait(20)
+
+    # More than the buffers of the kernel hold.
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(8):
+        (frames / f"{number}.jpg").write_bytes(b"\xff\xd8\xff\xdb" + bytes(FRAME_MAX_BYTES - 4))
+    camera = make_camera(broker, frames=Folder(frames))
+    camera.config["limits_s"]["write"] = 1
+    with tls_listening(tmp_path, serve) as (port, anchor):
+        camera.broker["port"] = port
+        camera.anchor = anchor
+        with camera:
+            camera.line("timeout: an answer did not come in time", "1000 ms")
+        done.set()
 
 
 def test_puback_of_another_id_is_passed_over(camera: CameraUnderTest, tmp_path: Path) -> None:
