@@ -1,13 +1,10 @@
 """`anchorcam demo`: the test broker, one virtual camera and the watcher, on this machine."""
 
 import json
-import math
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
 
 from broker.errors import UserError
 from broker.files import write_atomic
@@ -27,14 +22,15 @@ from host_tools.virtual_camera import micropython
 from host_tools.virtual_camera.board import Board
 from host_tools.virtual_camera.command import FramesFolder, frames_of
 from host_tools.virtual_camera.micropython import MicroPython
-from host_tools.watch import options, outcome
-from host_tools.watch.subscriber import Watcher
-from host_tools.watch.table import render
+from host_tools.watch import display, options
+from host_tools.watch.command import Expect, Timeout, check_timeout
 
 DATA = Path("data/demo")
 
 _BROKER_START_S = 120
 _BROKER_STOP_S = 10
+_CONNECT_S = 10
+_CONSOLE_LINES = 3
 
 
 def setup() -> None:
@@ -44,19 +40,17 @@ def setup() -> None:
 
 def demo(
     config: ConfigFile = CONFIG,
-    expect: Annotated[
-        int | None, typer.Option(min=1, help="Stop, exit code 0, after N verified snapshots.")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(min=0.1, help="Give up, exit code 1, after so many seconds.")
-    ] = None,
+    expect: Expect = None,
+    timeout: Timeout = None,
     frames: FramesFolder = None,
     data: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = DATA,
+    picture: Annotated[
+        Path | None, typer.Option(help="At the end write the table as an SVG picture.")
+    ] = None,
 ) -> None:
     """Show it all at work: clock, verified TLS, snapshot, broker, proof of delivery."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    check_timeout(expect, timeout)
+    stop = display.interrupted()
     settings = _read(config)
     source = frames_of(frames, settings["camera"]["id"])
     runtime, library = _fetch()
@@ -65,16 +59,25 @@ def demo(
         _point_to(settings, ready)
         write_atomic(ours, json.dumps(settings, indent=2).encode(), 0o644)
         flash.write(flash.files(ours, data / "secrets.json", library), data / "flash")
-        console_lines: deque[str] = deque(maxlen=3)
-        board = Board(runtime, data / "flash", source, console_lines.append)
-        with Watcher(options.load(ours, data / "watch")) as watcher:
+        console: deque[str] = deque(maxlen=_CONSOLE_LINES)
+        board = Board(runtime, data / "flash", source, console.append)
+
+        def footer() -> list[str]:
+            lines = [f"console of the camera  {line}" for line in console]
+            return [*lines, "Ctrl-C stops the camera, the watcher and the broker"]
+
+        chosen = options.load(ours, data / "watch")
+        with display.shown(chosen, stop, footer=footer) as watcher:
+            # Or the first snapshots would reach nobody, and rightly be called missing.
+            watcher.wait_connected(_CONNECT_S)
             board.power_on()
             try:
-                _show(watcher, stop, expect, timeout, console_lines)
+                display.wait(watcher, stop, expect, timeout)
+                if picture is not None:
+                    display.save_picture(watcher, footer(), picture)
             finally:
                 board.power_cut()
-            if expect is not None:
-                print(outcome.conclude(watcher.view(), expect))
+        display.conclude(watcher, expect)
 
 
 def _fetch() -> tuple[MicroPython, Path]:
@@ -175,27 +178,3 @@ def _point_to(settings: Any, ready: dict[str, Any]) -> None:
     settings["brokers"][0].update(
         host="localhost", port=ready["ecdsa"]["port"], anchors=anchors[:1]
     )
-
-
-def _show(
-    watcher: Watcher,
-    stop: threading.Event,
-    expect: int | None,
-    timeout: float | None,
-    console_lines: deque[str],
-) -> None:
-    """The live table until Ctrl-C, the expected count or the end of the time."""
-    console = Console()
-    footer = ["Ctrl-C stops the camera, the broker and the watcher"]
-    end = time.monotonic() + (math.inf if timeout is None else timeout)
-
-    def picture() -> Any:
-        lines = [f"camera  {line}" for line in console_lines]
-        return render(watcher.view(), console.width, [*lines, *footer])
-
-    with Live(console=console, get_renderable=picture):
-        while not stop.wait(0.1) and time.monotonic() < end:
-            if not watcher.is_running():
-                raise UserError(watcher.view().trouble)
-            if expect is not None and outcome.verified(watcher.view()) >= expect:
-                break

@@ -20,7 +20,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.packets import CONNACK, DEADLINE_S, RawClient, connect
-from tests.packets import packet as packet  # tests of other folders take it from here
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -1,12 +1,16 @@
-"""What every test folder can use: the MicroPython and the umqtt.simple under test."""
+"""What every test folder can use: interpreter and library under test, finished certificates."""
 
+import fcntl
+import shutil
 from pathlib import Path
 
 import pytest
 
+from broker.authority import Authority
 from host_tools.deploy import umqtt
 from host_tools.virtual_camera import micropython
 from host_tools.virtual_camera.micropython import MicroPython
+from tests.broker.local import NAMES
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,24 @@ def runtime() -> MicroPython:
 def library() -> Path:
     """The umqtt/simple.py of the virtual camera ($UMQTT_SIMPLE names another)."""
     return umqtt.find()
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with finished certificates, shared by all workers: RSA keys take seconds."""
+    shared = tmp_path_factory.getbasetemp().parent / "broker-data"
+    with (shared.parent / "broker-data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "done").exists():
+            Authority(shared / "authority", NAMES).ensure()
+            (shared / "done").touch()
+    return shared
+
+
+@pytest.fixture
+def data(made_once: Path, tmp_path: Path) -> Path:
+    """A data folder of one's own, certificates included."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    shutil.copytree(made_once / "authority", folder / "authority")
+    return folder

@@ -1,5 +1,6 @@
 """The virtual camera's board: power, resets, watchdog, clock and console of one camera."""
 
+import math
 import os
 import signal
 import subprocess
@@ -53,7 +54,7 @@ class Board:
 
     def power_on(self) -> None:
         """Start main.py as a power-up does: RAM empty, the clock at 2000-01-01."""
-        offset = round(POWER_UP_TIME.timestamp() - time.time())
+        offset = math.ceil(POWER_UP_TIME.timestamp() - time.time())
         self._clock_file.write_text(f"{offset:+d}")
         self._on = True
         self._process = self._start(_POWER_ON)

@@ -29,7 +29,10 @@ _COUNTS = {
 }
 
 
-def render(view: View, width: int, footer: Sequence[str] = ("Ctrl-C stops",)) -> RenderableType:
+FOOTER = ("Ctrl-C stops",)
+
+
+def render(view: View, width: int, footer: Sequence[str] = FOOTER) -> RenderableType:
     """The view for a terminal of this many columns; footer: lines for its end."""
     wide = width >= WIDE
     return Group(

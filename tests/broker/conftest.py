@@ -1,8 +1,6 @@
 """Brokers for the tests of this folder: in this process, or mosquitto, with the same rules."""
 
 import contextlib
-import fcntl
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,27 +15,6 @@ from broker.server import Options
 from tests.broker.local import NAMES, LocalBroker
 from tests.broker.reference import running_mosquitto
 from tests.brokers import Endpoint
-
-
-@pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with finished certificates, shared by all workers: RSA keys take seconds."""
-    shared = tmp_path_factory.getbasetemp().parent / "broker-data"
-    with (shared.parent / "broker-data.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "done").exists():
-            Authority(shared / "authority", NAMES).ensure()
-            (shared / "done").touch()
-    return shared
-
-
-@pytest.fixture
-def data(made_once: Path, tmp_path: Path) -> Path:
-    """A data folder of one's own, certificates included."""
-    folder = tmp_path / "data"
-    folder.mkdir(mode=0o700)
-    shutil.copytree(made_once / "authority", folder / "authority")
-    return folder
 
 
 @pytest.fixture

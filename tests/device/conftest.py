@@ -1,5 +1,6 @@
 """A broker of its own and a camera for each test."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from tests.cameras import CameraUnderTest
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+def broker(tmp_path_factory: pytest.TempPathFactory, made_once: Path) -> Iterator[BrokerProcess]:
     """The test broker as it comes, for the tests that leave it as it is."""
-    with running_broker(tmp_path_factory.mktemp("broker")) as process:
+    data = tmp_path_factory.mktemp("broker")
+    shutil.copytree(made_once / "authority", data / "authority")
+    with running_broker(data) as process:
         yield process
 
 

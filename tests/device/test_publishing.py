@@ -96,20 +96,20 @@ def test_a_broker_that_is_killed_and_comes_back(
 ) -> None:
     data = tmp_path / "data"
     first = BrokerProcess(data)
-    camera = make_camera(first)
-    with receiving(first.endpoint()) as receiver, camera:
-        receiver.snapshot()
-        port = first.ready["ecdsa"]["port"]
+    port = first.ready["ecdsa"]["port"]
+    with make_camera(first) as camera:
+        with receiving(first.endpoint()) as receiver:
+            receiver.snapshot()
         first.stop(signal.SIGKILL)
         camera.line("broker_closed")
         camera.line("refused")
         with (
             running_broker(data, f"--port={port}") as second,
-            receiving(second.endpoint()) as again,
+            receiving(second.endpoint()) as receiver,
         ):
-            snapshots = [again.snapshot() for _ in range(3)]
+            snapshots = [receiver.snapshot() for _ in range(3)]
             # Retained, so it does not matter who connected first.
-            assert again.report("state", state="online")["conn"] >= 2
+            assert receiver.report("state", state="online")["conn"] >= 2
             assert {snapshot.fields["boot"] for snapshot in snapshots} == {1}
             seqs = [snapshot.fields["seq"] for snapshot in snapshots]
             assert seqs == list(range(seqs[0], seqs[0] + 3))

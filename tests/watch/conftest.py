@@ -16,7 +16,6 @@ import paho.mqtt.client as paho
 import pytest
 
 from camera import topics
-from tests.broker.conftest import made_once  # noqa: F401 (a fixture)
 from tests.brokers import DEADLINE_S, REPOSITORY, BrokerProcess, Endpoint, running_broker, wait_for
 
 # Each test has a camera of its own, so that none sees what another has left at the broker.
@@ -38,7 +37,7 @@ def broker_arguments() -> list[str]:
 @pytest.fixture(scope="session")
 def shared_broker(
     tmp_path_factory: pytest.TempPathFactory,
-    made_once: Path,  # noqa: F811 (the fixture)
+    made_once: Path,
 ) -> Iterator[BrokerProcess]:
     data = tmp_path_factory.mktemp("broker")
     use_certificates(made_once, data)
