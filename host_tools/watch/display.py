@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ from host_tools.watch.subscriber import Watcher
 from host_tools.watch.table import FOOTER, render
 
 _LOOK_S = 0.1
-_PICTURE_COLUMNS = 110
+_PICTURE_COLUMNS = 120
 
 
 def interrupted() -> threading.Event:
@@ -93,7 +94,9 @@ def save_picture(watcher: Watcher, footer: Sequence[str], path: Path) -> None:
     with open(os.devnull, "w") as nowhere:
         console = Console(record=True, width=_PICTURE_COLUMNS, file=nowhere, force_terminal=True)
         console.print(render(watcher.view(), console.width, footer))
-    console.save_svg(str(path), title="anchorcam", unique_id="anchorcam")
+    svg = console.export_svg(title="anchorcam", unique_id="anchorcam")
+    # rich lets the viewer fetch a font from the network; any monospaced one will do.
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
 
 
 class _Printer:

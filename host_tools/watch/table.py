@@ -28,7 +28,6 @@ _COUNTS = {
     Verdict.UNVERIFIABLE: ("unver", "unver", "bold red"),
 }
 
-
 FOOTER = ("Ctrl-C stops",)
 
 
@@ -37,8 +36,10 @@ def render(view: View, width: int, footer: Sequence[str] = FOOTER) -> Renderable
     wide = width >= WIDE
     return Group(
         _table(view, wide=wide),
+        "",
         *(line for camera in view.cameras if (line := _below(camera, wide=wide))),
         *(_event(event.at, event.text) for event in view.events),
+        "",
         _connection(view),
         Text(
             "* ms: median of the last snapshots, with the error of the camera's clock in it", "dim"
