@@ -11,18 +11,27 @@ import machine
 from camera import health, log, stamp, state, topics, watchdog
 from camera.anchors import Anchor
 from camera.clock import Clock, Uptime
+from camera.commands import Commands
 from camera.errors import CameraError, code_of
 from camera.link import Link
 from camera.sensor import Sensor
 from camera.session import Session
 
 HEALTH_INTERVAL_MS = 30000
+# Names of state files. The second keeps main.py from starting, so that files can be copied
+# without the watchdog biting.
+_RESTARTED_BY = "restarted_by"
+MAINTENANCE = "maintenance"
 
 
 class App:
-    """The application on one power-up. settings: what settings.load() returned."""
+    """The application on one power-up.
 
-    def __init__(self, settings):
+    settings: what settings.load() returned; changes: a changes.Changes.
+    """
+
+    def __init__(self, settings, changes):
+        changes.apply(settings["camera"])
         limits = settings["limits_s"]
         self.uptime = Uptime()
         self.boot = state.next_boot()
@@ -47,6 +56,10 @@ class App:
         self._jpeg_topic = topics.topic(prefix, self._id, topics.JPEG).encode()
         self._state_topic = topics.topic(prefix, self._id, topics.STATE).encode()
         self._health_topic = topics.topic(prefix, self._id, topics.HEALTH).encode()
+        self._cmd_topic = topics.topic(prefix, self._id, topics.CMD).encode()
+        self._result_topic = topics.topic(prefix, self._id, topics.CMD_RESULT).encode()
+        self._changes = changes
+        self._commands = Commands(self, state.recall(_RESTARTED_BY))
         self._session = None
         self._seq = 0
         self._unsent = None  # (seq, parts) of the snapshot that no broker has acknowledged
@@ -81,6 +94,7 @@ class App:
         session = Session(self._id, self.broker, self.anchor, self._limits)
         session.set_last_will(self._state_topic, health.will(self.boot, self.conn), True, 1)
         self._session = session
+        session.set_callback(self._commands.take)
         session.connect()
         log.line(
             "connected to %s:%d, verified with %s"
@@ -88,6 +102,8 @@ class App:
         )
         birth = health.birth(self.boot, self.conn, _reset_cause())
         session.publish(self._state_topic, birth, True, 1)
+        # Only now: whoever sees the answer to a command sees a camera that is online.
+        session.subscribe(self._cmd_topic, 1)
         self._health_due_ms = self.uptime.ms()
 
     def _set_clock(self):
@@ -117,7 +133,53 @@ class App:
         if self.uptime.ms() >= self._health_due_ms:
             self._health_due_ms = self.uptime.ms() + HEALTH_INTERVAL_MS
             self._session.publish(self._health_topic, health.health(self), False, 1)
-        self._session.service(max(self._due_ms - self.uptime.ms(), 0))
+        # Last: a command may have come in during any of the publishes above.
+        self._commands.run(self._answer)
+        due_ms = min(self._due_ms, self._health_due_ms)
+        self._session.service(max(due_ms - self.uptime.ms(), 0))
+
+    def _answer(self, answer):
+        self._session.publish(self._result_topic, answer, False, 1)
+
+    # What commands.py asks for.
+
+    def snapshot_now(self):
+        """The next step takes a snapshot; the seq that it will have."""
+        self._due_ms = self.uptime.ms()
+        return self._seq + 1
+
+    def health_now(self):
+        """The next step sends a health message."""
+        self._health_due_ms = self.uptime.ms()
+
+    def change(self, values):
+        """Change settings from now on; None, or what is wrong with them."""
+        try:
+            problem = self._changes.change(values)
+        except OSError:
+            return "the flash cannot be written"
+        if problem is None:
+            self.sensor.quality = values.get("quality", self.sensor.quality)
+            if "interval_s" in values:
+                self._interval_ms = int(values["interval_s"] * 1000)
+                self._due_ms = min(self._due_ms, self.uptime.ms() + self._interval_ms)
+        return problem
+
+    def prepare_restart(self, command_id, maintenance):
+        """Note on flash what restart() is for; None, or why it cannot be."""
+        try:
+            state.keep(_RESTARTED_BY, command_id)
+            if maintenance:
+                state.keep(MAINTENANCE, command_id)
+        except OSError:
+            return "the flash cannot be written"
+        return None
+
+    def restart(self):
+        """Take leave of the broker and reset the board."""
+        self._session.disconnect()
+        log.line("restarting, as the command said")
+        machine.reset()
 
     def _capture(self):
         """Take a snapshot and stamp it; it is kept until a broker has acknowledged it.

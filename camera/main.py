@@ -1,6 +1,7 @@
 """Start on power-up. Nothing escapes: log, wait, hard reset.
 
-A main.py that ends leaves the board at its prompt for good; only Ctrl-C may do that.
+A main.py that ends leaves the board at its prompt for good; only Ctrl-C and the command
+"maintenance" may do that.
 """
 
 import os
@@ -23,17 +24,21 @@ def main():
         os.chdir("/flash")
     except OSError:
         pass
-    from camera import app, log, settings, watchdog
+    from camera import app, changes, log, settings, state, watchdog
 
+    if state.recall(app.MAINTENANCE):
+        print("maintenance: remove state/maintenance and reset to start the camera")
+        return
+    config = _read("config.json")
     try:
-        complete = settings.load(_read("config.json"), _read("secrets.json"))
+        complete = settings.load(config, _read("secrets.json"))
     except settings.SettingsError as error:
         for path, wrong, right in error.problems:
             log.line("%s %s; right would be: %s" % (path, wrong, right))
         raise
     if not watchdog.start():
         log.line("this board has no watchdog")
-    app.App(complete).run()
+    app.App(complete, changes.Changes(config)).run()
 
 
 try:

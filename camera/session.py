@@ -1,7 +1,8 @@
 """One MQTT session: umqtt.simple over our transport, with bounded waits and checked answers.
 
-Works with umqtt.simple 1.3.4 and 1.8.0: connect() and publish() are ours, because theirs
-wait without limit, never wrap the packet id and know no sliced payload; the rest is theirs.
+Works with umqtt.simple 1.3.4 and 1.8.0: connect(), publish() and subscribe() are ours,
+because theirs wait without limit, never wrap the packet id and know no sliced payload; the
+rest is theirs.
 (MQTT 3.1.1; its protocol errors are AssertionError and IndexError.)
 """
 
@@ -15,6 +16,7 @@ from camera.errors import CameraError
 from camera.transport import Transport
 
 _PUBACK = 0x40
+_SUBACK = 0x90
 _CONNACK = 0x20
 # MQTT 3.1.1, 3.2.2.3: 4 bad user name or password, 5 not authorised.
 _AUTH_CODES = (4, 5)
@@ -87,19 +89,31 @@ class Session(MQTTClient):
         self._fixed_header(0x30 | qos << 1 | retain, size)
         self._send_str(topic)
         if qos:
-            # 16 bits, never 0: MQTT 3.1.1, 2.3.1.
-            self.pid = self.pid % 0xFFFF + 1
-            self.sock.write(struct.pack("!H", self.pid))
+            self._next_packet_id()
         for part in parts:
             self.sock.write(part)
         self.sock.flush()
         if qos:
-            self._await_puback(self.pid)
+            self._await_answer(_PUBACK, 2)
+
+    def subscribe(self, topic, qos=0):
+        """Subscribe; returns when the SUBACK is there, within limits_s.reply.
+
+        Raises CameraError, "auth" when the broker does not allow it.
+        """
+        self._fixed_header(0x82, 5 + len(topic))
+        self._next_packet_id()
+        self._send_str(topic)
+        self.sock.write(bytes((qos,)))
+        self.sock.flush()
+        answer = self._await_answer(_SUBACK, 3)
+        if answer[2] == 0x80:
+            raise self._closing(CameraError("auth", "SUBACK 0x80"))
 
     def service(self, limit_ms):
-        """Take what the broker sends for limit_ms; ping it; notice when it is dead.
+        """The broker's turn: until it has sent one packet, at most limit_ms.
 
-        Raises CameraError.
+        Pings it, and notices when it is dead. Raises CameraError.
         """
         started = time.ticks_ms()
         while True:
@@ -108,16 +122,18 @@ class Session(MQTTClient):
             left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
             if self.sock.wait_readable(min(max(left, 0), 500)):
                 self._next_packet()
-            elif left <= 0:
+                return
+            if left <= 0:
                 return
 
     def disconnect(self):
         """Say goodbye, so that the broker does not publish the will; errors are of no interest."""
-        try:
-            super().disconnect()
-        except (CameraError, OSError):
-            pass
-        self.close()
+        if self.sock is not None:
+            try:
+                super().disconnect()
+            except (CameraError, OSError):
+                pass
+            self.close()
 
     def close(self):
         """Drop the connection, whatever state it is in."""
@@ -138,20 +154,28 @@ class Session(MQTTClient):
         elif time.ticks_diff(now, self._pinged_at) >= self._reply_ms:
             raise self._closing(CameraError("timeout", "no PINGRESP"))
 
-    def _await_puback(self, pid):
+    def _next_packet_id(self):
+        # 16 bits, never 0: MQTT 3.1.1, 2.3.1.
+        self.pid = self.pid % 0xFFFF + 1
+        self.sock.write(struct.pack("!H", self.pid))
+
+    def _await_answer(self, kind, size):
+        """The `size` bytes behind the length of the answer to the last packet id."""
         started = time.ticks_ms()
         while True:
             if time.ticks_diff(time.ticks_ms(), started) > self._reply_ms:
-                raise self._closing(CameraError("timeout", "no PUBACK"))
+                raise self._closing(CameraError("timeout", "no answer of type %d" % (kind >> 4)))
             watchdog.feed()
-            if self._next_packet(_PUBACK) != _PUBACK:
+            if self._next_packet(kind) != kind:
                 continue
-            answer = self._checked(self.sock.read, 3)
-            if answer[0] != 2:
-                raise self._closing(CameraError("protocol", "PUBACK of %d bytes" % answer[0]))
-            # A PUBACK for another id is a late one of an earlier connection: not ours.
-            if answer[1] << 8 | answer[2] == pid:
-                return
+            answer = self._checked(self.sock.read, 1 + size)
+            if answer[0] != size:
+                raise self._closing(
+                    CameraError("protocol", "type %d of %d bytes" % (kind >> 4, answer[0]))
+                )
+            # One for another id is a late one: not ours.
+            if answer[1] << 8 | answer[2] == self.pid:
+                return answer[1:]
 
     def _next_packet(self, expected=None):
         """Read one packet; the type of the expected one, whose rest is yet to be read.

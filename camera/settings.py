@@ -180,6 +180,12 @@ def load(config_text, secrets_text):
     return settings
 
 
+def problem(section, name, value):
+    """None, or what would be right instead of this value of a setting that exists."""
+    rule, _ = _SECTIONS[section][name]
+    return rule(value)
+
+
 def load_config(config_text):
     """What is in config.json alone, for a program that signs in with another account.
 

@@ -5,29 +5,44 @@ import os
 _FOLDER = "state"
 
 
-def next_boot():
-    """Count this boot and return its number, from 1; the same number is never given twice.
+def recall(name):
+    """The text that was kept under this name, "" when there is none."""
+    path = _path(name)
+    # FAT has no atomic replace: it removes, then renames. In between only the new is there.
+    for candidate in (path, path + ".new"):
+        try:
+            with open(candidate) as file:
+                return file.read()
+        except OSError:
+            pass
+    return ""
 
-    A half-written new file can only hold a smaller number than the old one, so the
-    larger of the two is right whenever the power was cut. Raises OSError when the flash
-    cannot be written: without a new number nothing may be published.
-    """
-    path = _FOLDER + "/boot"
-    number = max(_number(path), _number(path + ".new")) + 1
+
+def keep(name, text):
+    """Keep a text, at once and whole: a power cut leaves the old one or the new. Raises OSError."""
+    path = _path(name)
     try:
         os.mkdir(_FOLDER)
     except OSError:
         pass
     with open(path + ".new", "w") as file:
-        file.write(str(number))
-    # FAT has no atomic replace: it removes, then renames; the .new file bridges that.
+        file.write(text)
     os.rename(path + ".new", path)
+
+
+def next_boot():
+    """Count this boot and return its number, from 1; the same number is never given twice.
+
+    Raises OSError when the flash cannot be written: without a new number nothing may be
+    published.
+    """
+    try:
+        number = int(recall("boot")) + 1
+    except ValueError:
+        number = 1
+    keep("boot", str(number))
     return number
 
 
-def _number(path):
-    try:
-        with open(path) as file:
-            return int(file.read(12))
-    except (OSError, ValueError):
-        return 0
+def _path(name):
+    return _FOLDER + "/" + name

@@ -31,7 +31,7 @@ class Receiver:
         kind = topic.rsplit("/", 1)[-1]
         if kind == "jpeg":
             self._jpegs.put(payload)
-        else:
+        elif kind in ("state", "health"):
             self._reports.put((kind, json.loads(payload)))
 
     def snapshot(self) -> Snapshot:
