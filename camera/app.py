@@ -104,6 +104,7 @@ class App:
         session.publish(self._state_topic, birth, True, 1)
         # Only now: whoever sees the answer to a command sees a camera that is online.
         session.subscribe(self._cmd_topic, 1)
+        log.line("listening for commands")
         self._health_due_ms = self.uptime.ms()
 
     def _set_clock(self):
