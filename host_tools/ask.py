@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.errors import UserError
 from camera import topics
@@ -76,16 +77,22 @@ def _exchange(
         if isinstance(answer, dict) and answer.get("id") == command_id:
             answers.put(answer)
 
+    def connected(
+        client: Client, _user: object, _flags: object, code: ReasonCode, _properties: object
+    ) -> None:
+        if code.is_failure:
+            subscribed.put(False)
+        else:
+            client.subscribe(result, 1)
+
+    result = topics.topic(broker.prefix, camera, topics.CMD_RESULT)
     client = Client(
         CallbackAPIVersion.VERSION2, client_id=f"{broker.user}/ask-{random_source.token_hex(4)}"
     )
     client.username_pw_set(broker.user, broker.password)
     client.tls_set_context(trust_only(broker.anchor))
     client.connect_timeout = CONNECT_S
-    result = topics.topic(broker.prefix, camera, topics.CMD_RESULT)
-    client.on_connect = lambda _c, _u, _f, code, _p: (
-        subscribed.put(False) if code.is_failure else client.subscribe(result, 1)
-    )
+    client.on_connect = connected
     client.on_subscribe = lambda _c, _u, _m, codes, _p: subscribed.put(not codes[0].is_failure)
     client.on_message = lambda _c, _u, message: take(message.payload)
     try:
