@@ -137,6 +137,8 @@ def refuse_pings(stream: socket.socket) -> None:
     client.send(CONNACK)
     while True:
         kind, flags, body = client.receive()
+        if kind == 8:
+            client.send(packet(9, body[:2] + b"\1"))
         if kind == 3 and flags & 2:
             end = 2 + struct.unpack_from("!H", body)[0]
             client.send(packet(4, body[end : end + 2]))
@@ -151,7 +153,7 @@ def refuse_pings(stream: socket.socket) -> None:
         (greet_by(CONNACK), "timeout", "2000 ms"),
         # A PUBLISH of 256 MiB, which umqtt.simple would try to read at once.
         (greet_by(CONNACK + b"\x30\xff\xff\xff\x7f\0\1t"), "protocol", "bytes at once"),
-        (greet_by(CONNACK + packet(4, b"\0\1\2")), "protocol", "PUBACK of 3 bytes"),
+        (greet_by(CONNACK + packet(4, b"\0\1\2")), "protocol", "type 4 of 3 bytes"),
         (greet_by(CONNACK + packet(9, b"\0\1\0")), "protocol", "packet type 9"),
         (refuse_pings, "timeout", "no PINGRESP"),
     ],
@@ -225,7 +227,10 @@ def test_puback_of_another_id_is_passed_over(camera: CameraUnderTest, tmp_path: 
         client.receive()
         client.send(CONNACK)
         while True:
-            _, _, body = client.receive()
+            kind, _, body = client.receive()
+            if kind == 8:
+                client.send(packet(9, b"\xab\xcd\1") + packet(9, body[:2] + b"\1"))
+                continue
             end = 2 + struct.unpack_from("!H", body)[0]
             seen.append(body[:end])
             client.send(packet(4, b"\xab\xcd") + packet(4, body[end : end + 2]))
