@@ -40,7 +40,7 @@ _NOBODY = _Account("camera", bytes(16), bytes(32))
 
 
 class Accounts:
-    """The accounts in one file, read again whenever it changes. Raises UserError."""
+    """The accounts in one file, as of the last refresh()."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,8 +48,7 @@ class Accounts:
         self._accounts: dict[str, _Account] = {}
 
     def login(self, name: str | None, password: str | None) -> bool:
-        """True when the password is this account's."""
-        self.refresh()
+        """True when the password is this account's, by the file as last read."""
         account = self._accounts.get(name or "")
         given = _hash(password or "", (account or _NOBODY).salt)
         return hmac.compare_digest(given, (account or _NOBODY).hash) and account is not None
@@ -147,7 +146,7 @@ def _read_secrets(path: Path) -> dict[str, Any]:
             f"cannot read the passwords in {path}: {error.strerror}; "
             "make it readable or choose another file with --secrets"
         ) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(
             f"the secrets file {path} is not JSON: mend it, or remove it to have new "
             "passwords made (cameras then need the new file)"
@@ -188,7 +187,7 @@ def _parse(path: Path, text: str) -> dict[str, _Account]:
             and (len(account.salt), len(account.hash)) == (16, 32)
             for name, account in accounts.items()
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise UserError(

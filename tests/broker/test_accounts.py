@@ -171,6 +171,7 @@ class TestFiles:
         assert all(len(password) == 32 for password in passwords.values())
         assert not any(password in path.read_text() for password in passwords.values())
         accounts = Accounts(path)
+        accounts.refresh()
         assert accounts.login("cam1", passwords["cam1"])
         assert accounts.role("cam1") == "camera"
         for name, password in (
@@ -218,6 +219,7 @@ class TestFiles:
             "{}",
             '{"accounts": []}',
             '{"accounts": {"cam1": 1}}',
+            "[" * 100_000,
             '{"accounts": {"cam1": {"role": "king", "salt": "00", "hash": "00"}}}',
         ],
     )
@@ -232,6 +234,7 @@ class TestFiles:
         ("damage", "message"),
         [
             ("{", "is not JSON"),
+            ("[" * 100_000, "is not JSON"),
             ("[]", "has the wrong shape"),
             ('{"passwords": {"cam1": 1}}', "has the wrong shape"),
         ],
@@ -260,4 +263,6 @@ class TestFiles:
 
 
 def login(path: Path, name: str, password: str) -> bool:
-    return Accounts(path).login(name, password)
+    accounts = Accounts(path)
+    accounts.refresh()
+    return accounts.login(name, password)
