@@ -130,13 +130,17 @@ class Authority:
     def _refuse_damage(
         self, key: Key | None, key_path: Path, certificate: x509.Certificate | None, path: Path
     ) -> None:
-        """Refuse to put a new root where one was: every camera would stop trusting us."""
+        """Refuse to go on without the root that was there: every camera trusts that one only."""
         if certificate and key and not _matches(certificate, key, None):
             broken, why = path, "is not the certificate of the key beside it"
         elif certificate is None and path.exists():
             broken, why = path, "is not a certificate"
         elif key is None and (certificate or key_path.exists()):
             broken, why = key_path, "is not a private key" if key_path.exists() else "is missing"
+        elif certificate and certificate.not_valid_after_utc <= self.now():
+            # Also of a root that was made while the clock was decades behind.
+            end = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+            broken, why = path, f"expired on {end} by this machine's clock"
         else:
             return
         raise UserError(

@@ -293,6 +293,11 @@ class TestFiles:
         with pytest.raises(UserError, match=r"x1\.pem is not the certificate of the key"):
             made.ensure()
 
+    def test_a_root_that_has_expired(self, made: Authority) -> None:
+        made.now = lambda: datetime.now(UTC) + timedelta(days=365 * 21)
+        with pytest.raises(UserError, match=r"x1\.pem expired on 20\d\d-.* begin with a new root"):
+            made.ensure()
+
     def test_a_folder_that_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match=r"cannot keep the certificates in .*--data"):
