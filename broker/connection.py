@@ -14,6 +14,9 @@ from amqtt.session import OutgoingApplicationMessage, Session
 
 from broker.streams import BoundedWriter, PacketReader, Refused
 
+# Bytes sent at a time: the granularity in which a slow reader counts as alive.
+_PIECE = 1 << 16
+
 # amqtt has no type information.
 Packet: TypeAlias = Any
 
@@ -38,7 +41,8 @@ class Connection(BrokerProtocolHandler):  # type: ignore[misc]
         self.stream = reader
         self.out = writer
         self.ended = asyncio.Event()
-        self.outbox: asyncio.Queue[Packet] = asyncio.Queue()
+        self.outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self.unsent_bytes = 0
         self.complained: set[str] = set()
         self.began = time.monotonic()
         self._sender = asyncio.create_task(self._send_all())
@@ -51,11 +55,17 @@ class Connection(BrokerProtocolHandler):  # type: ignore[misc]
 
     def send(self, packet: Packet) -> None:
         """Queue a packet. One task sends them all, in order: nobody waits for a slow client."""
-        self.outbox.put_nowait(packet)
+        data = packet.to_bytes()
+        self.unsent_bytes += len(data)
+        self.outbox.put_nowait(data)
 
     async def _send_all(self) -> None:
         while True:
-            await (await self.outbox.get()).to_stream(self.out)
+            data = await self.outbox.get()
+            for start in range(0, len(data), _PIECE):
+                self.out.write(data[start : start + _PIECE])
+                await self.out.drain()
+            self.unsent_bytes -= len(data)
 
     async def close(self, reason: str) -> None:
         """Close it and wait until its end was dealt with (session state, will)."""

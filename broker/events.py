@@ -28,8 +28,8 @@ def emit_line(event: str, **fields: object) -> None:
 def _print(line: str, stream: TextIO) -> None:
     try:
         print(line, file=stream, flush=True)
-    except BrokenPipeError:
-        # Nobody listens any more. Cameras still do.
+    except OSError:
+        # Nobody listens any more, or the log's disk is full. Cameras still want to be served.
         pass
 
 

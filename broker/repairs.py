@@ -31,6 +31,7 @@ and $share are refused; sessions and retained messages live in memory only.
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from amqtt.broker import AMQTT_MAGIC_VALUE_RET_SUBSCRIBED as SUBSCRIPTION_REFUSED
 from amqtt.broker import Action, Broker
@@ -52,7 +53,12 @@ from amqtt.mqtt.suback import SubackPacket
 from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
-from amqtt.session import IncomingApplicationMessage, OutgoingApplicationMessage, Session
+from amqtt.session import (
+    ApplicationMessage,
+    IncomingApplicationMessage,
+    OutgoingApplicationMessage,
+    Session,
+)
 
 from broker.accounts import Accounts
 from broker.connection import Connection, Limits, decode, packet_id, read_connect, refuse
@@ -63,6 +69,12 @@ from broker.streams import BoundedWriter, PacketReader, Refused
 
 # Messages kept for one client, in flight or while it is away: mosquitto's max_queued_messages.
 BACKLOG_MAX = 1000
+# And their payloads, in bytes: 1000 of the largest would be 2 GB, for each client that is away.
+BACKLOG_BYTES = 64 * 1024 * 1024
+# What a client chooses (its id, its account, topics) is up to 64 KB long; so much is told of it.
+TOLD_MAX = 200
+# Refusals told of one connection: a client may try as many topics as it likes.
+COMPLAINTS_MAX = 20
 
 
 class RepairedBroker(Broker):  # type: ignore[misc]
@@ -74,7 +86,7 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         self._accounts = accounts
         self._prefix = prefix
         self._limits = limits
-        self._emit = emit
+        self._emit_whole = emit
         self._live: dict[str, Connection] = {}
         self._dropping: set[str] = set()
 
@@ -85,12 +97,12 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         packets = PacketReader(reader, self._limits.max_packet)
         writer = BoundedWriter(stream, self._limits.write_s)
         address = "{}:{}".format(*writer.get_peer_info())
+        tls = writer.tls_version()
         try:
             connection = await self._admit(packets, writer)
         except Refused as refused:
             self._emit("refused", address=address, listener=listener, reason=str(refused))
         else:
-            tls = writer.tls_version()
             await self._converse_to_the_end(connection, address=address, listener=listener, tls=tls)
         finally:
             await writer.close()
@@ -100,6 +112,16 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         """End every connection and stop."""
         await asyncio.gather(*(live.close("broker stopped") for live in self._live.values()))
         await super().shutdown()
+
+    def _emit(self, event: str, **fields: object) -> None:
+        """Tell of an event, as much of each word as there is room for in a log."""
+        short = {
+            name: f"{value[:TOLD_MAX]}..."
+            if isinstance(value, str) and len(value) > TOLD_MAX
+            else value
+            for name, value in fields.items()
+        }
+        self._emit_whole(event, **short)
 
     # Admission
 
@@ -232,6 +254,8 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         topic, data, qos = packet.topic_name or "", packet.data or b"", packet.qos or 0
         session = connection.session
         if qos == 2:
+            if _size(session.inflight_in) + len(data) > BACKLOG_BYTES:
+                raise Refused("more QoS 2 messages than there is room for, none of them released")
             # A repetition replaces the first: it is distributed once, on release.
             session.inflight_in[packet_id(packet)] = IncomingApplicationMessage(
                 packet.packet_id, topic, qos, data, packet.retain_flag
@@ -309,7 +333,11 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         if not self._may(session, topic, Action.RECEIVE):
             return
         unsent = connection.outbox.qsize() if connection else 0
-        if max(unsent, session.inflight_out_count) >= BACKLOG_MAX:
+        unsent_bytes = connection.unsent_bytes if connection else 0
+        if (
+            max(unsent, session.inflight_out_count) >= BACKLOG_MAX
+            or max(unsent_bytes, _size(session.inflight_out)) + len(data) > BACKLOG_BYTES
+        ):
             self._tell_dropped(session.client_id)
             return
         self._dropping.discard(session.client_id)
@@ -325,7 +353,8 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         # Once for each time that it is full, and not for each message.
         if client_id not in self._dropping:
             self._dropping.add(client_id)
-            reason = f"{BACKLOG_MAX} messages wait for it: those that come now are lost"
+            limit = f"{BACKLOG_MAX} messages, or {BACKLOG_BYTES >> 20} MiB"
+            reason = f"{limit}, wait for it: those that come now are lost"
             self._emit("dropped", client=client_id, reason=reason)
 
     # Permission
@@ -342,6 +371,11 @@ class RepairedBroker(Broker):  # type: ignore[misc]
 
     def _complain(self, connection: Connection, reason: str) -> None:
         # Once per connection: a camera with a wrong prefix tries at every snapshot.
-        if reason not in connection.complained:
+        if reason not in connection.complained and len(connection.complained) < COMPLAINTS_MAX:
             connection.complained.add(reason)
             self._emit("denied", client=connection.session.client_id, reason=reason)
+
+
+def _size(messages: Mapping[int, ApplicationMessage]) -> int:
+    """Their payloads, in bytes."""
+    return sum(len(message.data) for message in messages.values())

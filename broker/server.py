@@ -8,6 +8,8 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography import x509
+
 from broker.accounts import WATCHER, Accounts
 from broker.authority import Anchor, Authority
 from broker.certificates import CHAINS, Chain
@@ -60,6 +62,8 @@ class BrokerServer:
         self.anchors: list[Anchor] = []
         self._emit = emit
         self._contexts: dict[str, ssl.SSLContext] = {}
+        # What each context was given, the leaf first.
+        self._loaded: dict[str, list[x509.Certificate]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[asyncio.Task[None]] = set()
         self._resources = contextlib.ExitStack()
@@ -185,18 +189,28 @@ class BrokerServer:
 
         Handshakes from now on get them; connections that are open are not touched.
         """
+        sent = self.authority.sent(chain)
         self._contexts[chain.name].load_cert_chain(self.authority.server_file(chain))
+        self._loaded[chain.name] = sent
 
     async def _renew_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self.options.renewal_check_s)
             try:
-                for chain in await asyncio.to_thread(self.authority.ensure):
-                    self._load(chain)
-                    expires = self.authority.sent(chain)[0].not_valid_after_utc
-                    self._emit("renewed", listener=chain.name, expires=f"{expires:%Y-%m-%d}")
-            except (UserError, OSError, ValueError) as error:
+                await self._renew()
+            except Exception as error:  # noqa: BLE001 the next attempt may do better
                 self._emit("warning", reason=f"certificates not renewed: {error}")
+
+    async def _renew(self) -> None:
+        try:
+            await asyncio.to_thread(self.authority.ensure)
+        finally:
+            # Judged by the files: one chain may have been renewed before the other failed.
+            for chain in CHAINS:
+                if self.authority.sent(chain) != self._loaded[chain.name]:
+                    self._load(chain)
+                    expires = self._loaded[chain.name][0].not_valid_after_utc
+                    self._emit("renewed", listener=chain.name, expires=f"{expires:%Y-%m-%d}")
 
     def _spawn(self, tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
         # The set keeps the task alive: the event loop itself holds it weakly.

@@ -1,7 +1,10 @@
 """The service around the repaired amqtt: hostile input, renewal while it runs, and its end."""
 
+import io
+import os
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +14,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from broker import repairs
 from broker.authority import Authority
+from broker.certificates import Chain
 from broker.connection import Limits
+from broker.errors import UserError
+from broker.events import emit_json, emit_line
 from tests.broker.local import NAMES, LocalBroker
 from tests.brokers import Endpoint, wait_for
 from tests.packets import PINGREQ, RawClient, connect, packet, publish
@@ -99,6 +106,27 @@ class TestHostile:
         assert camera.is_idle()
         assert broker.event("disconnect")["reason"] == "did not read for 0.5 s"
 
+    def test_who_reads_slowly(self, start_broker: StartBroker) -> None:
+        broker = start_broker(Limits(write_s=0.5))
+        endpoint = broker.endpoint
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        plain.connect(("127.0.0.1", endpoint.port))
+        slow = RawClient(endpoint.context().wrap_socket(plain, server_hostname="localhost"))
+        slow.send(connect("watcher", "watcher", endpoint.passwords["watcher"]))
+        slow.receive()
+        slow.subscribe(("cameras/#", 0))
+        camera = endpoint.raw("cam1")
+        size = 2_000_000
+        for _ in range(4):
+            camera.send(publish("cameras/cam1/jpeg", bytes(size)))
+        received = 0
+        while received < 4 * size:
+            piece = slow.stream.recv(16384)
+            assert piece, broker.events
+            received += len(piece)
+            time.sleep(0.003)
+
     def test_a_payload_of_5_mib(self, local_broker: LocalBroker) -> None:
         with local_broker.endpoint.paho("cam1") as camera:
             left = threading.Event()
@@ -119,6 +147,49 @@ class TestHostile:
             camera.receive()
         assert local_broker.event("dropped")["client"] == "watcher"
         assert [e["event"] for e in local_broker.events].count("dropped") == 1
+
+    def test_too_many_bytes_for_who_is_away(
+        self, local_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(repairs, "BACKLOG_BYTES", 100_000)
+        endpoint = local_broker.endpoint
+        watcher = endpoint.raw("watcher", clean=False)
+        watcher.subscribe(("cameras/#", 1))
+        watcher.leave()
+        local_broker.event("disconnect")
+        camera = endpoint.raw("cam1")
+        for number in range(1, 4):
+            camera.send(publish("cameras/cam1/jpeg", bytes(40_000), 1, number))
+            camera.receive()
+        assert local_broker.event("dropped")["client"] == "watcher"
+        watcher = endpoint.raw("watcher", clean=False)
+        for _ in range(2):
+            watcher.acknowledge(watcher.message())
+        assert watcher.is_idle()
+
+    def test_qos_2_that_is_never_released(
+        self, local_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(repairs, "BACKLOG_BYTES", 100_000)
+        camera = local_broker.endpoint.raw("cam1")
+        for number in range(1, 4):
+            camera.send(publish("cameras/cam1/jpeg", bytes(40_000), 2, number))
+        camera.wait_closed()
+        assert "none of them released" in local_broker.event("disconnect")["reason"]
+
+    def test_long_words_do_not_fill_the_log(self, local_broker: LocalBroker) -> None:
+        endpoint = local_broker.endpoint
+        long = "x" * 60_000
+        stranger = RawClient(endpoint.tls())
+        stranger.send(connect("cam1", long, "wrong"))
+        stranger.wait_closed()
+        camera = endpoint.raw("cam1", client_id=f"cam1/{long}")
+        for number in range(100):
+            camera.send(publish(f"{number}{long}", b"", 1))
+            camera.receive()
+        told = [event for event in local_broker.events if event["event"] == "denied"]
+        assert 0 < len(told) <= 20
+        assert len(repr(local_broker.events)) < 20_000
 
     def test_the_events_hold_no_secret(self, local_broker: LocalBroker) -> None:
         endpoint = local_broker.endpoint
@@ -164,6 +235,35 @@ class TestRenewal:
         assert "not renewed" in broker.event("warning")["reason"]
         assert leaf_seen_by(broker.endpoint) == before
 
+    def test_one_chain_renewed_and_then_a_failure(
+        self, start_broker: StartBroker, data: Path
+    ) -> None:
+        broker = start_broker(renewal_check_s=0.1)
+        before = leaf_seen_by(broker.endpoint)
+        ensure = broker.server.authority.ensure
+
+        def ensure_half() -> list[Chain]:
+            (data / "authority" / "ecdsa.pem").unlink(missing_ok=True)
+            ensure()
+            broker.server.authority.ensure = ensure  # type: ignore[method-assign]
+            raise UserError("the disk is full")
+
+        broker.server.authority.ensure = ensure_half  # type: ignore[method-assign]
+        assert "the disk is full" in broker.event("warning")["reason"]
+        assert broker.event("renewed")["listener"] == "ecdsa"
+        assert leaf_seen_by(broker.endpoint) != before
+
+
+class TestAccounts:
+    def test_a_file_that_cannot_be_read_locks_nobody_out(
+        self, local_broker: LocalBroker, data: Path
+    ) -> None:
+        local_broker.endpoint.raw("cam1").leave()
+        (data / "accounts.json").unlink()
+        (data / "accounts.json").mkdir()
+        assert local_broker.endpoint.raw("cam1").is_idle()
+        assert "cannot read the accounts" in local_broker.event("warning")["reason"]
+
 
 class TestEnd:
     def test_whatever_clients_do(self, start_broker: StartBroker) -> None:
@@ -205,3 +305,14 @@ def test_each_listener_has_its_own_kind_of_key(local_broker: LocalBroker) -> Non
         raw = socket.create_connection(("127.0.0.1", port), timeout=20)
         with context.wrap_socket(raw, server_hostname="127.0.0.1") as stream:
             assert stream.cipher()[0] == kinds[name]  # type: ignore[index]
+
+
+def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        for name, emit in (("stdout", emit_json), ("stderr", emit_line)):
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, name, io.TextIOWrapper(io.FileIO(full, "w", closefd=False)))
+                emit("connect", client="cam1")
+    finally:
+        os.close(full)
