@@ -54,7 +54,14 @@ class CameraUnderTest:
         endpoint = broker.endpoint()
         self.secrets = {"passwords": dict(endpoint.passwords)}
         self.anchor = endpoint.anchor.read_bytes()
-        self._board = Board(runtime, self.flash, frames or Scene("cam1"), self._say, sensor_works)
+        self._board = Board(
+            runtime,
+            self.flash,
+            frames or Scene("cam1"),
+            self._say,
+            sensor_works,
+            ntp=self.config["clock"]["servers"][0],
+        )
 
     @property
     def broker(self) -> dict[str, Any]:
@@ -76,6 +83,13 @@ class CameraUnderTest:
         (self.flash / "anchors/root.der").write_bytes(self.anchor)
         self.restart()
         return self
+
+    def run(self, script: str) -> None:
+        """Switch on with a main.py of the test's own, and nothing else but the anchor."""
+        (self.flash / "anchors").mkdir(parents=True, exist_ok=True)
+        (self.flash / "anchors/root.der").write_bytes(self.anchor)
+        (self.flash / "main.py").write_text(script)
+        self.restart()
 
     def restart(self) -> None:
         """Switch on with the flash as it is."""

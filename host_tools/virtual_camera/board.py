@@ -31,6 +31,7 @@ class Board:
     flash: a folder with the files of host_tools.deploy.flash, kept over resets and power
     cuts; log: called with each line of its console. A board is on between power_on() and
     power_cut(); resets and watchdog bites start main.py again as on the real one.
+    ntp: "host:port" that the firmware's ntptime asks instead of its own host and port 123.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Board:
         frames: Frames,
         log: Callable[[str], None],
         sensor_works: Callable[[], bool] = lambda: True,
+        ntp: str = "",
     ) -> None:
         self._micropython = micropython
         self._flash = flash
         self._frames = frames
         self._sensor_works = sensor_works
         self._log = log
+        self._ntp = ntp
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._on = False
@@ -109,6 +112,7 @@ class Board:
             "VIRTUAL_CAMERA_RESET_CAUSE": str(reset_cause),
             "VIRTUAL_CAMERA_UNIQUE_ID": self._flash.name,
             "VIRTUAL_CAMERA_SENSOR_FD": str(handle),
+            "VIRTUAL_CAMERA_NTP": self._ntp,
             **clock_environment(self._micropython, self._clock_file),
         }
         return subprocess.Popen(
