@@ -45,12 +45,16 @@ def shown(
     """A running watcher, shown for the length of the block.
 
     camera: show only this one; ndjson: also on a terminal; footer: lines under the table;
-    stop is set when nobody reads the NDJSON any longer.
+    stop is set when nobody reads the NDJSON any longer. Raises UserError at the end when it
+    could not be written.
     """
     # Not console.is_terminal: FORCE_COLOR makes that true of a pipe.
     if ndjson or not sys.stdout.isatty():
-        with Watcher(options, _Printer(camera, stop).tell) as watcher:
+        printer = _Printer(camera, stop)
+        with Watcher(options, printer.tell) as watcher:
             yield watcher
+        if printer.failure:
+            raise UserError(printer.failure)
         return
     console = Console()
     with (
@@ -105,14 +109,21 @@ class _Printer:
     def __init__(self, camera: str | None, stop: threading.Event) -> None:
         self._camera = camera
         self._stop = stop
+        self.failure = ""
 
     def tell(self, event: Event) -> None:
         if self._camera and event.camera not in (None, self._camera):
             return
         try:
             print(event.as_json(), flush=True)
-        except OSError:
-            # Whoever was reading has had enough. The interpreter would complain when it
-            # flushes stdout at its end, so what is left goes nowhere.
+        except OSError as error:
+            # A closed pipe is no failure: whoever was reading has had enough.
+            if not isinstance(error, BrokenPipeError):
+                self.failure = (
+                    f"stopped, stdout cannot be written: {error.strerror}; "
+                    "make room where it goes and start again, nothing is lost"
+                )
+            # The interpreter would complain when it flushes stdout at its end, so what is
+            # left goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._stop.set()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from broker.errors import UserError
 from broker.files import write_atomic
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import (
@@ -20,7 +21,7 @@ from host_tools.watch.evidence import (
     read_health,
     read_state,
 )
-from host_tools.watch.ledger import Ledger, Row
+from host_tools.watch.ledger import Ledger, LedgerError, Row
 from host_tools.watch.verdicts import VERIFIED, Judgement, Track, Verdict
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
@@ -64,7 +65,7 @@ class Intake:
     """All cameras of one ledger.
 
     folder: where <camera>/latest.jpg is written; reorder_s: see Track; tell: is called with
-    each event, after what it tells of is on disk.
+    each event, after what it tells of is on disk. Raises UserError for a damaged ledger.
 
     Methods that take a message raise OSError when it could not be stored. Then nothing has
     changed, and the same message is to be handed in again.
@@ -78,8 +79,15 @@ class Intake:
         self._reorder_s = reorder_s
         self._tell = tell
         self._cameras: dict[str, _Camera] = {}
-        for name, saved in ledger.states().items():
-            self._add(name, saved)
+        try:
+            for name, saved in ledger.states().items():
+                self._add(name, saved)
+        except (LedgerError, ValueError) as error:
+            raise UserError(
+                f"the ledger {ledger.path} is damaged: {error}; "
+                "move it away or give another folder with --data",
+                exit_code=2,
+            ) from error
 
     def snapshot(self, name: str, payload: bytes) -> None:
         """A message on the jpeg topic of this camera."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.errors import UserError
-from broker.files import locked
+from broker.files import locked, make_folder
 from host_tools.watch.verdicts import Verdict
 
 FILE = "ledger.sqlite3"
@@ -60,7 +60,7 @@ class Ledger:
         self.path = folder / FILE
         with ExitStack() as stack:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 # Two watchers with one ledger would be one client to the broker: it would
                 # put out the one to let in the other, for ever.
                 if not stack.enter_context(locked(folder / "watcher.lock", wait=False)):
@@ -75,8 +75,9 @@ class Ledger:
                 stack.callback(self._db.close)
                 self.name = self._prepare()
             except (OSError, sqlite3.Error) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
                 raise UserError(
-                    f"cannot use the ledger {self.path}: {error}; "
+                    f"cannot use the ledger {self.path}: {reason}; "
                     "move it away or give another folder with --data",
                     exit_code=2,
                 ) from error

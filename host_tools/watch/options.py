@@ -6,10 +6,9 @@ from pathlib import Path
 
 from cryptography import x509
 
+from broker.accounts import WATCHER
 from broker.errors import UserError
-from camera import settings
-
-USER = "watcher"
+from camera import der, settings
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Options:
     prefix: str
     folder: Path
     reorder_s: float = 10.0
-    user: str = USER
+    user: str = WATCHER
 
 
 def load(
@@ -60,16 +59,16 @@ def load(
 
 
 def _anchor(path: Path) -> bytes:
-    der = _bytes(path, "copy the broker's anchor there")
-    if der.lstrip().startswith(b"-----BEGIN"):
-        problem = "is PEM, not DER; convert it with openssl x509 -outform der"
-    else:
+    anchor = _bytes(path, "copy the broker's anchor there")
+    problem = der.problem(anchor)
+    if not problem:
         try:
-            x509.load_der_x509_certificate(der)
-            return der
+            x509.load_der_x509_certificate(anchor)
         except ValueError:
-            problem = "is not one whole DER certificate; install the anchor again"
-    raise UserError(f"the anchor {path} {problem}", exit_code=2)
+            problem = "it is DER, but no certificate: copy the CA's .der file again"
+    if problem:
+        raise UserError(f"the anchor {path} cannot be used: {problem}", exit_code=2)
+    return anchor
 
 
 def _password(path: Path) -> str:
@@ -78,10 +77,11 @@ def _password(path: Path) -> str:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON; mend the syntax", exit_code=2) from error
     passwords = secrets.get("passwords") if isinstance(secrets, dict) else None
-    password = passwords.get(USER) if isinstance(passwords, dict) else None
+    password = passwords.get(WATCHER) if isinstance(passwords, dict) else None
     if not isinstance(password, str) or not password:
         raise UserError(
-            f'{path} has no password of the account {USER}; add it under "passwords"', exit_code=2
+            f'{path} has no password of the account {WATCHER}; add it under "passwords"',
+            exit_code=2,
         )
     return password
 

@@ -11,6 +11,7 @@ from typing import Self
 
 from paho.mqtt.client import MQTTMessage
 
+from broker.errors import UserError
 from camera import topics
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, refused
@@ -84,7 +85,13 @@ class Watcher:
         options = self.options
         context = trust_only(options.anchor)
         self._ledger = Ledger(options.folder)
-        self._intake = Intake(options.folder, self._ledger, options.reorder_s, self._news.append)
+        try:
+            self._intake = Intake(
+                options.folder, self._ledger, options.reorder_s, self._news.append
+            )
+        except UserError:
+            self._ledger.close()
+            raise
         self._is_new = not self._intake.view()
         self._session = Session(options, context, self._ledger.name, self._take_in)
         self._thread.start()
@@ -258,6 +265,6 @@ class Watcher:
         if not self._disk_trouble:
             self._disk_trouble = (
                 f"cannot store in {self.options.folder}: {error.strerror or error}; "
-                "nothing is acknowledged until there is room, make some"
+                "nothing is acknowledged until it can be; make room, or the folder writable"
             )
             self._news.append(Event("note", self._disk_trouble))

@@ -212,8 +212,17 @@ class Track:
 
     @classmethod
     def load(cls, text: str, reorder_s: float, now: float) -> "Track":
-        """The machine that was dumped; the reorder time of its pending gaps starts again."""
-        saved: Mapping[str, Any] = json.loads(text)
+        """The machine that was dumped; the reorder time of its pending gaps starts again.
+
+        Raises ValueError for a text that dump() did not write.
+        """
+        try:
+            return cls._load(json.loads(text), reorder_s, now)
+        except (LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a state of verdicts ({error!r})") from error
+
+    @classmethod
+    def _load(cls, saved: Mapping[str, Any], reorder_s: float, now: float) -> "Track":
         track = cls(reorder_s)
         track.newest = (saved["newest"][0], saved["newest"][1])
         track._arrived = dict(saved["arrived"])

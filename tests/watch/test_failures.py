@@ -187,10 +187,15 @@ def test_anchors_and_secrets_that_cannot_be_used(config: Path) -> None:
     secrets, der = config.parent / "secrets.json", anchor.read_bytes()
 
     anchor.write_text(ssl.DER_cert_to_PEM_cert(der))
-    assert "is PEM, not DER" in problem(config)
-    for wrong in (der[:-10], der + der, b""):
+    assert "it is PEM" in problem(config)
+    for wrong, why in (
+        (der[:-10], "ends after"),
+        (der + der, "something follows"),
+        (b"", "empty"),
+        (b"\x30\x03\x02\x01\x00", "no certificate"),
+    ):
         anchor.write_bytes(wrong)
-        assert "not one whole DER certificate" in problem(config)
+        assert why in problem(config)
     anchor.unlink()
     assert "cannot read" in problem(config)
     anchor.write_bytes(der)

@@ -1,5 +1,6 @@
 """From a message to its verdict, file and row: everything but the network."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -25,7 +26,11 @@ class Desk:
         self.folder = folder
         self.events: list[Event] = []
         self.ledger = Ledger(folder)
-        self.intake = Intake(folder, self.ledger, reorder_s, self.events.append)
+        try:
+            self.intake = Intake(folder, self.ledger, reorder_s, self.events.append)
+        except UserError:
+            self.ledger.close()
+            raise
 
     def give(self, payload: bytes, camera: str = "cam1") -> Event:
         self.intake.snapshot(camera, payload)
@@ -238,6 +243,22 @@ def test_a_ledger_that_is_none_is_one_line(tmp_path: Path, what: bytes | None) -
     with pytest.raises(UserError, match="move it away") as caught:
         Ledger(tmp_path)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("state", ["no JSON", "{}", "[]", '{"newest": 1}', "[" * 100_000])
+def test_a_damaged_ledger_is_one_line(desk: Desk, state: str) -> None:
+    desk.give(stamped("cam1", 1))
+    desk.ledger.record("cam1", state)
+    with pytest.raises(UserError, match=r"is damaged: .*; move it away") as caught:
+        desk.again()
+    assert caught.value.exit_code == 2
+
+
+def test_a_ledger_without_its_tables_is_one_line(desk: Desk) -> None:
+    with contextlib.closing(sqlite3.connect(desk.folder / FILE)) as other:
+        other.execute("DROP TABLE cameras")
+    with pytest.raises(UserError, match=r"is damaged: .*no such table"):
+        desk.again()
 
 
 def test_over_the_limit_is_not_even_looked_at() -> None:

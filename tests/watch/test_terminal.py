@@ -135,6 +135,24 @@ def test_a_closed_pipe_ends_it_quietly(config: Path, publisher: Publisher) -> No
         assert process.stderr.read() == ""
 
 
+def test_a_full_disk_behind_stdout_is_told(config: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "host_tools", "watch", str(config)),
+                *("--data", str(config.parent / "watch")),
+            ],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+    assert done.returncode == 1
+    assert "stdout cannot be written: No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_only_one_camera_is_shown_and_counted(
     watch: Watch, config: Path, publisher: Publisher
 ) -> None:
