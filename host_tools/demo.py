@@ -50,10 +50,11 @@ def demo(
 ) -> None:
     """Show it all at work: clock, verified TLS, snapshot, broker, proof of delivery."""
     check_timeout(expect, timeout)
-    stop = display.interrupted()
     settings = _read(config)
     source = frames_of(frames, settings["camera"]["id"])
     runtime, library = _fetch()
+    # Not before: while something is downloaded, a signal simply ends the program.
+    stop = display.interrupted()
     with _broker(settings, data) as ready:
         ours = data / "config.json"
         _point_to(settings, ready)

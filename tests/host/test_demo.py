@@ -86,6 +86,26 @@ def test_ctrl_c_stops_everything(config: str, tmp_path: Path, number: int) -> No
     assert not processes_below(tmp_path)
 
 
+def test_ctrl_c_during_set_up(config: str, tmp_path: Path) -> None:
+    slow = tmp_path / "micropython"
+    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexec sleep 30\n")
+    slow.chmod(0o755)
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "host_tools", "demo", config, "--data", str(tmp_path / "data")],
+        cwd=ROOT,
+        env={**os.environ, "MICROPYTHON": str(slow)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for((tmp_path / "asked").exists, "MicroPython to be asked")
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=5)
+    assert "Traceback" not in errors
+    assert demo.returncode != 0
+    assert not processes_below(tmp_path)
+
+
 def test_bad_frames(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no JPEG at all")
     done = anchorcam("demo", "--frames", str(tmp_path), "--data", str(tmp_path / "data"))
