@@ -1,0 +1,46 @@
+"""What a real camera's firmware does and the virtual camera's does not: played to the code."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from host_tools.virtual_camera.board import Board
+from host_tools.virtual_camera.micropython import MicroPython
+from host_tools.virtual_camera.sensor import Scene
+from tests.brokers import DEADLINE_S, BrokerProcess, wait_for
+from tests.cameras import CameraUnderTest
+from tests.device.receiving import receiving
+from tests.scripted import tls_listening
+
+Start = Callable[..., None]
+
+
+@pytest.fixture
+def start(camera: CameraUnderTest) -> Start:
+    """Start the camera with a script instead of main.py, or before it."""
+
+    def run(script: str, *, before_main: bool = False) -> None:
+        camera.power_on()
+        camera.power_cut()
+        camera.console.clear()
+        main = camera.flash / "main.py"
+        main.write_text(script + (main.read_text() if before_main else ""))
+        camera.restart()
+
+    return run
+
+
+def test_a_watchdog_that_cannot_count_so_far(camera: CameraUnderTest, start: Start) -> None:
+    # The AE3's, in the words of ports/alif/machine_wdt.c.
+    start(
+        "import machine\n"
+        "def WDT(timeout):\n"
+        "    raise ValueError('WDT timeout too long, max 10737ms')\n"
+        "machine.WDT = WDT\n",
+        before_main=True,
+    )
+    camera.line("this board has no watchdog of 30 s")
+    camera.line("connected to")
