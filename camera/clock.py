@@ -22,6 +22,8 @@ FLOOR_S = 1793491200
 _NTP_TO_UNIX_S = 2208988800
 # The 32 bits of NTP seconds wrap on 2036-02-07. Before the floor is after the wrap.
 _NTP_ERA_S = 1 << 32
+# From a failed resync to the next: asking takes seconds in which nothing is published.
+_RETRY_MS = 600000
 
 
 class Uptime:
@@ -55,6 +57,7 @@ class Clock:
         self._uptime = uptime
         self._offset_ms = None  # Unix time less uptime
         self._synced_at_ms = 0
+        self._due_ms = 0
         self.source = None
         self.refused = 0
 
@@ -69,9 +72,8 @@ class Clock:
         return (self._uptime.ms() - self._synced_at_ms) // 1000
 
     def due(self):
-        """True before the first good answer and when the last is resync_s old."""
-        age = self.age_s()
-        return age is None or age * 1000 >= self._resync_ms
+        """True before the first good answer, resync_s after it, and then now and again."""
+        return self._offset_ms is None or self._uptime.ms() >= self._due_ms
 
     def sync(self):
         """Ask each server in turn until one gives a time that can be believed; set the RTC.
@@ -94,9 +96,11 @@ class Clock:
             now = self._uptime.ms()
             self._offset_ms = unix_ms - now
             self._synced_at_ms = now
+            self._due_ms = now + self._resync_ms
             self.source = server
             _set_rtc(unix_ms // 1000)
             return
+        self._due_ms = self._uptime.ms() + min(self._resync_ms, _RETRY_MS)
         raise CameraError("clock_unset", why[:-2])
 
     def _ask(self, server):

@@ -44,3 +44,34 @@ def test_a_watchdog_that_cannot_count_so_far(camera: CameraUnderTest, start: Sta
     )
     camera.line("this board has no watchdog of 30 s")
     camera.line("connected to")
+
+
+def test_a_clock_server_that_went_away_is_not_asked_in_each_step(
+    camera: CameraUnderTest, start: Start
+) -> None:
+    server = camera.config["clock"]["servers"][0]
+    start(
+        "from camera import clock\n"
+        "class Uptime:\n"
+        "    now = 0\n"
+        "    def ms(self): return self.now\n"
+        "uptime = Uptime()\n"
+        f"it = clock.Clock(['{server}'], 1, 3600, uptime)\n"
+        "it.sync()\n"
+        "print('set', it.due())\n"
+        "uptime.now += 3600000\n"
+        "print('later', it.due())\n"
+        "it._servers = ['127.0.0.1:9']\n"
+        "try:\n"
+        "    it.sync()\n"
+        "except Exception as error:\n"
+        "    print(error)\n"
+        "print('failed', it.due(), it.unix_ms() is None)\n"
+        "uptime.now += 600000\n"
+        "print('after a while', it.due())\n"
+    )
+    camera.line("set False")
+    camera.line("later True")
+    camera.line("clock_unset")
+    camera.line("failed False False")
+    camera.line("after a while True")
