@@ -24,6 +24,15 @@ class Link:
         """Bring the link up unless it is. Raises CameraError("link")."""
         if self._interface is None:
             self._interface = self._make()
+        try:
+            self._bring_up()
+        except (OSError, ValueError, RuntimeError) as error:
+            # Never its text: NINA's firmware puts the Wi-Fi key in it.
+            number = getattr(error, "errno", None)
+            code = " %d" % number if isinstance(number, int) else ""
+            raise CameraError("link", type(error).__name__ + code)
+
+    def _bring_up(self):
         if self._interface.isconnected():
             return
         self._interface.active(True)

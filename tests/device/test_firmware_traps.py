@@ -75,3 +75,17 @@ def test_a_clock_server_that_went_away_is_not_asked_in_each_step(
     camera.line("clock_unset")
     camera.line("failed False False")
     camera.line("after a while True")
+
+
+def test_firmware_that_says_the_wifi_key(camera: CameraUnderTest, start: Start) -> None:
+    # extmod/network_ninaw10.c
+    start(
+        "import network\n"
+        "def connect(self, ssid, key=None):\n"
+        "    raise OSError('could not connect to ssid=%s, sec=3, key=31415926' % ssid)\n"
+        "network.WLAN.connect = connect\n",
+        before_main=True,
+    )
+    camera.line("link: the Wi-Fi or Ethernet link did not come up (OSError)")
+    camera.line("trying again")
+    assert "31415926" not in "\n".join(camera.console)
