@@ -19,6 +19,11 @@ _VERIFY_REASONS = (
 )
 
 
+# ENOMEM; MBEDTLS_ERR_{MPI,ASN1}_ALLOC_FAILED, which MicroPython takes for an errno and turns
+# positive; those of X509, PK, ECP, MD and SSL (mbedtls 2 and 3, include/mbedtls).
+_NO_MEMORY = (12, 0x10, 0x6A, 0x2880, 0x3F80, 0x4D80, 0x5180, 0x7F00)
+
+
 class Anchor:
     """One trust anchor.
 
@@ -63,10 +68,15 @@ def reason(error):
             if words in text:
                 return CameraError(code, text)
         return CameraError("untrusted", text)
-    # ENOMEM: mbedTLS found no room for its record buffers.
-    if isinstance(error, MemoryError) or error.errno == 12:
+    if isinstance(error, MemoryError) or _is_no_memory(error.errno):
         return CameraError("memory", text)
     return CameraError("tls", text)
+
+
+def _is_no_memory(errno):
+    # ENOMEM: no room for mbedTLS's record buffers (or lwIP's, negated). In the handshake
+    # mbedTLS says which module lacked it, above the 7 bits of a detail.
+    return abs(errno) in _NO_MEMORY or -errno & ~0x7F in _NO_MEMORY
 
 
 def _read(path):

@@ -188,6 +188,16 @@ class Session(MQTTClient):
             raise self._closing(CameraError("protocol", "packet type %d" % (kind >> 4)))
         return kind
 
+    def _recv_len(self):
+        """As umqtt.simple's, which never ends while bytes say that more follow."""
+        size = 0
+        for shift in (0, 7, 14, 21):
+            byte = self.sock.read(1)[0]
+            size |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                return size
+        raise CameraError("protocol", "a length of more than 4 bytes")
+
     def _fixed_header(self, first, size):
         """MQTT 3.1.1, 2.2.3: seven bits of the remaining length a byte, lowest first."""
         head = self._head

@@ -99,7 +99,8 @@ class Transport:
     def read(self, size):
         """Exactly size bytes, within limits_s.reply."""
         self.flush()
-        if size > READ_MAX_BYTES:
+        # Less than 0: a PUBLISH that ends inside its topic, in umqtt.simple's arithmetic.
+        if not 0 <= size <= READ_MAX_BYTES:
             self.close()
             raise CameraError("protocol", "%d bytes at once" % size)
         data = bytearray(size)
@@ -150,19 +151,27 @@ class Transport:
         sent = 0
         while sent < len(view):
             # After a write that would block mbedTLS must be given the same bytes again.
-            count = self._tls.write(view[sent:] if sent else view)
+            # One record at a time: MicroPython's write() goes on until the socket takes no
+            # more, and lwIP's may wait 10 s for memory inside each (extmod/modlwip.c).
+            count = self._tls.write(view[sent : sent + RECORD_BYTES])
+            watchdog.feed()
             if count:
                 sent += count
+                if sent < len(view) and time.ticks_diff(time.ticks_ms(), started) >= limit_ms:
+                    self._late(limit_ms)
             else:
                 self._wait(poll, started, limit_ms)
 
     def _wait(self, poll, started, limit_ms):
         left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
         if left <= 0:
-            self.close()
-            raise CameraError("timeout", "%d ms" % limit_ms)
+            self._late(limit_ms)
         watchdog.feed()
         poll.poll(min(left, _SLICE_MS))
+
+    def _late(self, limit_ms):
+        self.close()
+        raise CameraError("timeout", "%d ms" % limit_ms)
 
 
 def _connect(host, port, limit_s):
@@ -189,9 +198,10 @@ def _connect(host, port, limit_s):
 
 # ETIMEDOUT (Linux, lwIP), and what the Unix port gives instead: EINPROGRESS, EAGAIN.
 _TIMEOUTS = (110, 116, 115, 11)
-# ECONNRESET, EPIPE, ENOTCONN (Linux, lwIP), MBEDTLS_ERR_SSL_CONN_EOF: the other side
-# went away, which says nothing of certificates.
-_CLOSED = (104, 32, 107, 128, 0x7280)
+# ECONNRESET, EPIPE, ENOTCONN, ECONNABORTED (Linux, lwIP; two each, for mimxrt has newlib's
+# numbers), MBEDTLS_ERR_SSL_CONN_EOF: the other side went away, which says nothing of
+# certificates.
+_CLOSED = (104, 32, 107, 128, 103, 113, 0x7280)
 
 
 def _closed_or(error, otherwise):

@@ -89,3 +89,49 @@ def test_firmware_that_says_the_wifi_key(camera: CameraUnderTest, start: Start) 
     camera.line("link: the Wi-Fi or Ethernet link did not come up (OSError)")
     camera.line("trying again")
     assert "31415926" not in "\n".join(camera.console)
+
+
+def test_one_record_at_a_time(camera: CameraUnderTest, start: Start, tmp_path: Path) -> None:
+    # In lwIP each may wait for memory, where no watchdog is fed and no limit is looked at.
+    done = threading.Event()
+    with tls_listening(tmp_path, lambda stream: drain(stream, done)) as (port, anchor):
+        camera.anchor = anchor
+        server = camera.config["clock"]["servers"][0]
+        start(
+            "from camera import anchors, clock, transport\n"
+            "limits = {'write': 5, 'reply': 5, 'connect': 5}\n"
+            f"clock.Clock(['{server}'], 1, 3600, clock.Uptime()).sync()\n"
+            "anchor = anchors.Anchor('anchors/root.der')\n"
+            f"pipe = transport.Transport('localhost', {port}, anchor, limits)\n"
+            "pipe.write(b'hello')\n"
+            "pipe.handshake(5)\n"
+            "sizes = []\n"
+            "class Spy:\n"
+            "    def __init__(self, tls): self._tls = tls\n"
+            "    def write(self, data):\n"
+            "        sizes.append(len(data))\n"
+            "        return self._tls.write(data)\n"
+            "pipe._tls = Spy(pipe._tls)\n"
+            "pipe.write(bytes(100000))\n"
+            "print('at most', max(sizes))\n"
+        )
+        camera.line("at most 4096")
+        done.set()
+
+
+def drain(stream: object, done: threading.Event) -> None:
+    while not done.is_set() and stream.recv(65536):  # type: ignore[attr-defined]
+        pass
+
+
+def test_the_code_of_each_way_to_have_no_memory(camera: CameraUnderTest, start: Start) -> None:
+    # ENOMEM; an alloc error of mbedTLS's MPI and ASN1, turned positive by MicroPython; of
+    # X509 with a detail; of ECP; of SSL.
+    start(
+        "from camera import anchors\n"
+        "for code in (12, -12, 0x10, 0x6A, -0x2880 - 0x6A, -0x4D80, -0x7F00, -0x7280, 5):\n"
+        "    print(code, anchors.reason(OSError(code)).code)\n"
+        "print('all')\n"
+    )
+    camera.line("all")
+    assert [line.split()[1] for line in camera.console[:9]] == ["memory"] * 7 + ["tls"] * 2

@@ -153,6 +153,8 @@ def refuse_pings(stream: socket.socket) -> None:
         (greet_by(CONNACK), "timeout", "2000 ms"),
         # A PUBLISH of 256 MiB, which umqtt.simple would try to read at once.
         (greet_by(CONNACK + b"\x30\xff\xff\xff\x7f\0\1t"), "protocol", "bytes at once"),
+        (greet_by(CONNACK + b"\x30\x03\0\5hello"), "protocol", "-4 bytes at once"),
+        (greet_by(CONNACK + b"\x30" + b"\x80" * 999), "protocol", "a length of more than 4 bytes"),
         (greet_by(CONNACK + packet(4, b"\0\1\2")), "protocol", "type 4 of 3 bytes"),
         (greet_by(CONNACK + packet(9, b"\0\1\0")), "protocol", "packet type 9"),
         (refuse_pings, "timeout", "no PINGRESP"),
@@ -163,6 +165,8 @@ def refuse_pings(stream: socket.socket) -> None:
         "server unavailable",
         "no PUBACK",
         "huge PUBLISH",
+        "PUBLISH that ends inside its topic",
+        "length without end",
         "long PUBACK",
         "SUBACK that nobody asked for",
         "no PINGRESP",
