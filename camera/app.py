@@ -10,7 +10,7 @@ import machine
 
 from camera import health, log, stamp, state, topics, watchdog
 from camera.anchors import Anchor
-from camera.clock import Clock, Uptime
+from camera.clock import Clock
 from camera.commands import Commands
 from camera.errors import CameraError, code_of
 from camera.link import Link
@@ -33,7 +33,7 @@ class App:
     def __init__(self, settings, changes):
         changes.apply(settings["camera"])
         limits = settings["limits_s"]
-        self.uptime = Uptime()
+        self.uptime = log.uptime
         self.boot = state.next_boot()
         self.conn = 0
         self.acknowledged_seq = 0

@@ -1,11 +1,12 @@
 """Lines on the serial console, one per event, each with the time since the program began."""
 
-import time
+from camera.clock import Uptime
 
-_start = time.ticks_ms()
+# The application's too: it asks it in every step, so that it never misses a wrap.
+uptime = Uptime()
 
 
 def line(text):
     """Print "[seconds] text"."""
-    ms = time.ticks_diff(time.ticks_ms(), _start)
+    ms = uptime.ms()
     print("[%6d.%03d] %s" % (ms // 1000, ms % 1000, text))

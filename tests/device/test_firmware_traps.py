@@ -124,6 +124,25 @@ def drain(stream: object, done: threading.Event) -> None:
         pass
 
 
+def test_the_log_after_the_ticks_have_wrapped(camera: CameraUnderTest, start: Start) -> None:
+    start(
+        "from camera import clock, log\n"
+        "class Time:\n"
+        "    now = 0\n"
+        "    ticks_ms = staticmethod(lambda: Time.now & 0x3FFFFFFF)\n"
+        "    ticks_diff = staticmethod(\n"
+        "        lambda a, b: ((a - b + (1 << 29)) & 0x3FFFFFFF) - (1 << 29)\n"
+        "    )\n"
+        "clock.time = log.time = Time\n"
+        "log.uptime.__init__()\n"
+        "for _ in range(4):\n"
+        "    Time.now += 5 * 86400 * 1000\n"
+        "    log.uptime.ms()\n"
+        "log.line('twenty days')\n"
+    )
+    camera.line("[1728000.000] twenty days")
+
+
 def test_the_code_of_each_way_to_have_no_memory(camera: CameraUnderTest, start: Start) -> None:
     # ENOMEM; an alloc error of mbedTLS's MPI and ASN1, turned positive by MicroPython; of
     # X509 with a detail; of ECP; of SSL.
