@@ -4,6 +4,9 @@ import csi
 
 from camera.errors import CameraError
 
+# As in the firmware's examples.
+SETTLE_MS = 2000
+
 
 class Sensor:
     """framesize: a name of settings.FRAMESIZES; quality: JPEG quality, 1 to 100."""
@@ -25,11 +28,14 @@ class Sensor:
                 self._csi.reset()
                 self._csi.pixformat(csi.RGB565)
                 self._csi.framesize(self._framesize)
-            # RuntimeError: the frame did not come in time. to_jpeg() works in place.
+                # The first frames are dark and green, until exposure and white balance settle.
+                self._csi.snapshot(time=SETTLE_MS)
+            # RuntimeError: the frame did not come in time; MemoryError: no room in the pool
+            # of frame buffers, which is not the heap. to_jpeg() works in place.
             image = self._csi.snapshot()
             image.to_jpeg(quality=self.quality)
             return image.bytearray()
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, MemoryError) as error:
             self._csi = None
             self.errors += 1
             raise CameraError("camera", repr(error))

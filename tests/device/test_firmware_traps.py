@@ -143,6 +143,35 @@ def test_the_log_after_the_ticks_have_wrapped(camera: CameraUnderTest, start: St
     camera.line("[1728000.000] twenty days")
 
 
+def test_a_frame_for_which_there_is_no_memory(
+    camera: CameraUnderTest, broker: BrokerProcess, start: Start
+) -> None:
+    with receiving(broker.endpoint()) as receiver:
+        start(
+            "import csi\n"
+            "frames = csi.Image.to_jpeg\n"
+            "fails = [1, 1]\n"
+            "def to_jpeg(self, quality):\n"
+            "    if fails:\n"
+            "        fails.pop()\n"
+            "        raise MemoryError('Out of memory')\n"
+            "    return frames(self, quality)\n"
+            "csi.Image.to_jpeg = to_jpeg\n"
+            "takes = csi.CSI.snapshot\n"
+            "def snapshot(self, *, time=-1):\n"
+            "    print('snapshot', time)\n"
+            "    return takes(self, time=time)\n"
+            "csi.CSI.snapshot = snapshot\n",
+            before_main=True,
+        )
+        receiver.snapshot()
+    camera.line("camera: the image sensor gave no frame", "Out of memory")
+    assert not [line for line in camera.console if "trying again" in line]
+    # Its first frames are not sent: the exposure has not settled.
+    snapshots = [line for line in camera.console if line.startswith("snapshot ")]
+    assert snapshots[:2] == ["snapshot 2000", "snapshot -1"]
+
+
 def test_the_code_of_each_way_to_have_no_memory(camera: CameraUnderTest, start: Start) -> None:
     # ENOMEM; an alloc error of mbedTLS's MPI and ASN1, turned positive by MicroPython; of
     # X509 with a detail; of ECP; of SSL.
