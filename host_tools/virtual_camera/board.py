@@ -52,6 +52,8 @@ class Board:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._on = False
+        # Held while a process is started or the power is cut: never one behind the other's back.
+        self._power = threading.Lock()
         # Beside the flash and not in it: it does not survive a power cut.
         self._clock_file = flash.with_name(flash.name + ".clock")
 
@@ -66,9 +68,10 @@ class Board:
 
     def power_cut(self) -> None:
         """Pull the plug: the camera stops between two instructions."""
-        self._on = False
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
+        with self._power:
+            self._on = False
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
         if self._thread is not None:
             self._thread.join()
         self._clock_file.unlink(missing_ok=True)
@@ -92,16 +95,17 @@ class Board:
                     self._log(line.decode(errors="replace").rstrip())
             status = process.wait()
             self._sensor.close()
-            if not self._on:
-                return
-            if status == _HARD_RESET_STATUS:
-                self._process = self._start(_HARD_RESET)
-            elif status == -signal.SIGALRM:
-                self._log("the watchdog has bitten")
-                self._process = self._start(_WATCHDOG)
-            else:
-                self._log(f"main.py has ended (status {status}): the camera is at its prompt")
-                return
+            with self._power:
+                if not self._on:
+                    return
+                if status == _HARD_RESET_STATUS:
+                    self._process = self._start(_HARD_RESET)
+                elif status == -signal.SIGALRM:
+                    self._log("the watchdog has bitten")
+                    self._process = self._start(_WATCHDOG)
+                else:
+                    self._log(f"main.py has ended (status {status}): the camera is at its prompt")
+                    return
 
     def _start(self, reset_cause: int) -> subprocess.Popen[bytes]:
         self._sensor = Sensor(self._frames, self._sensor_works)

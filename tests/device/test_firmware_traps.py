@@ -183,3 +183,29 @@ def test_the_code_of_each_way_to_have_no_memory(camera: CameraUnderTest, start: 
     )
     camera.line("all")
     assert [line.split()[1] for line in camera.console[:9]] == ["memory"] * 7 + ["tls"] * 2
+
+
+def test_power_cut_in_the_middle_of_a_reset(tmp_path: Path, runtime: MicroPython) -> None:
+    restarting = threading.Event()
+
+    class SlowBoard(Board):
+        def _start(self, reset_cause: int):  # type: ignore[no-untyped-def]
+            if reset_cause != 1:
+                restarting.set()
+                time.sleep(0.5)
+            return super()._start(reset_cause)
+
+    flash = tmp_path / "flash"
+    flash.mkdir()
+    (flash / "main.py").write_text(
+        "import machine, time\n"
+        "if machine.reset_cause() == 1:\n"
+        "    machine.reset()\n"
+        "time.sleep(60)\n"
+    )
+    board = SlowBoard(runtime, flash, Scene("cam1"), lambda line: None)
+    board.power_on()
+    assert restarting.wait(DEADLINE_S)
+    cut = threading.Thread(target=board.power_cut, daemon=True)
+    cut.start()
+    wait_for(lambda: not cut.is_alive(), "the power to be off")
