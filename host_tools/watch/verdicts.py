@@ -262,17 +262,18 @@ class Track:
         while len(state.gaps) > GAPS_MAX:
             gap = state.gaps[0]
             self._declare(boot, gap)
-            state.settled += gap.size - self._damaged_in(boot, gap)
+            state.settled += _lost(gap, self._damaged_of(boot))
             del state.gaps[0]
 
     def _missing(self, boot: int, state: _Boot) -> int:
-        gaps = [gap for gap in state.gaps if gap.since is None]
-        lost = sum(gap.size - self._damaged_in(boot, gap) for gap in gaps)
+        damaged = self._damaged_of(boot)
+        lost = sum(_lost(gap, damaged) for gap in state.gaps if gap.since is None)
         # What the camera dropped itself left a gap too: it is not missing as well.
         return max(0, state.settled + lost - state.dropped)
 
-    def _damaged_in(self, boot: int, gap: _Gap) -> int:
-        return sum(1 for at, seq in self._damaged if at == boot and gap.first <= seq <= gap.last)
+    def _damaged_of(self, boot: int) -> list[int]:
+        """The seqs of this boot that arrived damaged, ascending."""
+        return sorted(seq for at, seq in self._damaged if at == boot)
 
     def _declare(self, boot: int, gap: _Gap) -> None:
         if gap.since is not None:
@@ -281,8 +282,7 @@ class Track:
 
     def _announce(self, boot: int, gap: _Gap) -> None:
         first = gap.first
-        damaged = sorted(seq for at, seq in self._damaged if at == boot)
-        for seq in damaged:
+        for seq in self._damaged_of(boot):
             if first <= seq <= gap.last:
                 if first < seq:
                     self._news.append(Missing(boot, first, seq - 1))
@@ -293,6 +293,13 @@ class Track:
     def _count(self, judgement: Judgement) -> Judgement:
         self._arrived[judgement.verdict] = self._arrived.get(judgement.verdict, 0) + 1
         return judgement
+
+
+def _lost(gap: _Gap, damaged: list[int]) -> int:
+    """How much of the gap did not even arrive damaged; damaged: seqs, ascending."""
+    return gap.size - (
+        bisect.bisect_right(damaged, gap.last) - bisect.bisect_left(damaged, gap.first)
+    )
 
 
 def _joined(gaps: list[_Gap]) -> list[_Gap]:
