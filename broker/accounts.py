@@ -113,7 +113,8 @@ def read_password(secrets_path: Path, name: str) -> str:
     if not password:
         raise UserError(
             f"{secrets_path} has no password for {name}: start the broker with "
-            "--secrets naming this file, which adds it"
+            "--secrets naming this file, which adds it",
+            exit_code=2,
         )
     return str(password)
 
@@ -149,13 +150,15 @@ def _read_secrets(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise UserError(
             f"the secrets file {path} is not JSON: mend it, or remove it to have new "
-            "passwords made (cameras then need the new file)"
+            "passwords made (cameras then need the new file)",
+            exit_code=2,
         ) from None
     passwords = contents.setdefault("passwords", {}) if isinstance(contents, dict) else None
     if not isinstance(passwords, dict) or not all(isinstance(v, str) for v in passwords.values()):
         raise UserError(
             f"the secrets file {path} has the wrong shape: "
-            'it must be {"passwords": {"account": "password"}}'
+            'it must be {"passwords": {"account": "password"}}',
+            exit_code=2,
         )
     return dict(contents)
 

@@ -64,6 +64,7 @@ def _context(anchor: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise UserError(
             f"cannot use the anchor {anchor}: {error}; start the broker, which writes it, "
-            "or name its folder with --anchors"
+            "or name its folder with --anchors",
+            exit_code=2,
         ) from error
     return context
