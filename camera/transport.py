@@ -22,7 +22,8 @@ READ_MAX_BYTES = 4096
 
 _SLICE_MS = 1000
 _IPPROTO_TCP = 6
-_TCP_NODELAY = 1
+# lwIP's is not POSIX's 1 but 0x40 (extmod/modlwip.c); the Unix port does not name it.
+_TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
 
 
 class Transport:
@@ -184,11 +185,12 @@ def _connect(host, port, limit_s):
     watchdog.feed()
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
+        # Before connect(): of a connection that was reset since, lwIP dereferences NULL here.
+        sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         # One call, so that a time-out is a sound limit; from here on nothing blocks.
         sock.settimeout(limit_s)
         sock.connect(address)
         sock.setblocking(False)
-        sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
     except OSError as error:
         sock.close()
         code = "timeout" if error.errno in _TIMEOUTS else "refused"

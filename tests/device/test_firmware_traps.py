@@ -119,6 +119,29 @@ def test_one_record_at_a_time(camera: CameraUnderTest, start: Start, tmp_path: P
         done.set()
 
 
+def test_nagle_is_off_by_the_firmwares_own_number(camera: CameraUnderTest, start: Start) -> None:
+    start(
+        "import socket, sys\n"
+        "class Socket:\n"
+        "    def __init__(self, *args): self._socket = socket.socket(*args)\n"
+        "    def setsockopt(self, *args): print('setsockopt', *args)\n"
+        "    def settimeout(self, limit): pass\n"
+        "    def setblocking(self, flag): pass\n"
+        "    def connect(self, address): print('connect')\n"
+        "class Firmware:\n"
+        "    AF_INET, SOCK_STREAM = socket.AF_INET, socket.SOCK_STREAM\n"
+        "    TCP_NODELAY = 0x40\n"
+        "    getaddrinfo = staticmethod(socket.getaddrinfo)\n"
+        "    socket = Socket\n"
+        "sys.modules['socket'] = Firmware\n"
+        "from camera import transport\n"
+        "transport._connect('127.0.0.1', 1, 1)\n"
+        "print('end')\n"
+    )
+    camera.line("end")
+    assert camera.console[:3] == ["setsockopt 6 64 1", "connect", "end"]
+
+
 def drain(stream: object, done: threading.Event) -> None:
     while not done.is_set() and stream.recv(65536):  # type: ignore[attr-defined]
         pass
