@@ -89,6 +89,7 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         self._emit_whole = emit
         self._live: dict[str, Connection] = {}
         self._dropping: set[str] = set()
+        self._accounts_trouble = ""
 
     async def serve(
         self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter, listener: str
@@ -158,12 +159,19 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         return connection
 
     def _login(self, account: str | None, password: str | None) -> bool:
+        self._refresh_accounts()
+        return self._accounts.login(account, password)
+
+    def _refresh_accounts(self) -> None:
+        trouble = ""
         try:
             self._accounts.refresh()
         except UserError as error:
             # Whoever was known stays known: a bad edit must not lock every camera out.
-            self._emit("warning", reason=str(error))
-        return self._accounts.login(account, password)
+            trouble = str(error)
+            if trouble != self._accounts_trouble:
+                self._emit("warning", reason=trouble)
+        self._accounts_trouble = trouble
 
     async def _session_for(self, new: Session) -> Session:
         """The session to go on with: a persistent one that is there, else the new one."""
@@ -222,6 +230,9 @@ class RepairedBroker(Broker):  # type: ignore[misc]
             )
         if session.clean_session:
             await self._delete_session(session.client_id)
+        else:
+            # Without the connection: its TLS buffers are 256 KiB, for each client that is away.
+            self._sessions[session.client_id] = (session, None)
         connection.ended.set()
 
     async def _converse(self, connection: Connection) -> bool:
@@ -360,6 +371,8 @@ class RepairedBroker(Broker):  # type: ignore[misc]
     # Permission
 
     def _may(self, session: Session, topic: str | None, action: Action) -> bool:
+        # Each time: an account that was removed ends with its next message, not its next login.
+        self._refresh_accounts()
         account = session.username or ""
         role = self._accounts.role(account)
         rule = may_publish if action == Action.PUBLISH else may_subscribe

@@ -1,6 +1,8 @@
 """The service around the repaired amqtt: hostile input, renewal while it runs, and its end."""
 
+import gc
 import io
+import json
 import os
 import socket
 import ssl
@@ -17,7 +19,7 @@ from cryptography import x509
 from broker import repairs
 from broker.authority import Authority
 from broker.certificates import Chain
-from broker.connection import Limits
+from broker.connection import Connection, Limits
 from broker.errors import UserError
 from broker.events import emit_json, emit_line
 from tests.broker.local import NAMES, LocalBroker
@@ -263,6 +265,33 @@ class TestAccounts:
         (data / "accounts.json").mkdir()
         assert local_broker.endpoint.raw("cam1").is_idle()
         assert "cannot read the accounts" in local_broker.event("warning")["reason"]
+
+    def test_one_that_is_removed_loses_its_rights_at_once(
+        self, local_broker: LocalBroker, data: Path
+    ) -> None:
+        watcher = local_broker.endpoint.raw("watcher")
+        watcher.subscribe(("cameras/#", 1))
+        camera = local_broker.endpoint.raw("cam1")
+        kept = json.loads((data / "accounts.json").read_text())
+        del kept["accounts"]["cam1"]
+        (data / "accounts.json").write_text(json.dumps(kept))
+        camera.send(publish("cameras/cam1/jpeg", b"stolen", 1))
+        camera.receive()
+        assert local_broker.event("denied")["client"] == "cam1"
+        assert watcher.is_idle()
+
+
+def test_a_client_that_is_away_keeps_no_connection(local_broker: LocalBroker) -> None:
+    for _ in range(2):
+        local_broker.endpoint.raw("cam1", clean=False).leave()
+        local_broker.event("disconnect")
+        local_broker.events.clear()
+
+    def none_left() -> bool:
+        gc.collect()
+        return not any(isinstance(each, Connection) for each in gc.get_objects())
+
+    wait_for(none_left, "the connections to go")
 
 
 class TestEnd:
