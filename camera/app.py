@@ -18,6 +18,9 @@ from camera.sensor import Sensor
 from camera.session import Session
 
 HEALTH_INTERVAL_MS = 30000
+# A snapshot that a broker ends the connection for, such as one over its limit, must not
+# keep all later ones back for ever.
+SEND_TRIES = 3
 # Names of state files. The second keeps main.py from starting, so that files can be copied
 # without the watchdog biting.
 _RESTARTED_BY = "restarted_by"
@@ -37,6 +40,7 @@ class App:
         self.boot = state.next_boot()
         self.conn = 0
         self.acknowledged_seq = 0
+        self.dropped = 0
         self.last_error = None
         self.link = Link(settings["network"], limits["link"])
         self.clock = Clock(
@@ -63,6 +67,7 @@ class App:
         self._session = None
         self._seq = 0
         self._unsent = None  # (seq, parts) of the snapshot that no broker has acknowledged
+        self._tries = 0  # at sending it
         self._due_ms = 0
         self._health_due_ms = 0
 
@@ -126,6 +131,7 @@ class App:
             self._capture()
         if self._unsent is not None:
             seq, parts = self._unsent
+            self._tries += 1
             self._session.publish(self._jpeg_topic, parts, False, 1)
             self._unsent = None
             self.acknowledged_seq = seq
@@ -208,6 +214,7 @@ class App:
         )
         view = memoryview(frame)
         self._unsent = (self._seq, (view[:at], segment, view[at:]))
+        self._tries = 0
 
     def _failed(self, error):
         self.last_error = code_of(error)
@@ -218,6 +225,10 @@ class App:
         if self._session is not None:
             self._session.close()
             self._session = None
+        if self._unsent is not None and self._tries == SEND_TRIES:
+            log.line("snapshot %d is given up, it was sent %d times" % (self._seq, SEND_TRIES))
+            self._unsent = None
+            self.dropped += 1
 
     def _back_off(self, failures):
         # Full jitter: a hundred cameras whose broker restarts do not come back as one.

@@ -29,8 +29,10 @@ def health(app):
     now_ms = app.clock.unix_ms()
     fields = {
         "boot": app.boot,
-        # The sent high-water mark: everything up to here was acknowledged by the broker.
+        # The sent high-water mark: everything up to here was acknowledged by the broker, but
+        # for what was dropped.
         "seq": app.acknowledged_seq,
+        "dropped": app.dropped,
         "conn": app.conn,
         "up_s": app.uptime.ms() // 1000,
         "reconnects": max(app.conn - 1, 0),

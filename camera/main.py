@@ -18,6 +18,14 @@ def _read(path):
         return file.read()
 
 
+def _feed():
+    try:
+        from camera import watchdog
+    except Exception:  # half of the files are there: then no watchdog was started either
+        return
+    watchdog.feed()
+
+
 def main():
     try:
         # With an SD card in, the firmware starts in /sdcard.
@@ -48,9 +56,7 @@ except KeyboardInterrupt:
 except BaseException as error:
     sys.print_exception(error)
     print("restarting in %d s" % RESTART_AFTER_S)
-    from camera import watchdog
-
     for _ in range(RESTART_AFTER_S):
-        watchdog.feed()
+        _feed()
         time.sleep(1)
     machine.reset()

@@ -154,6 +154,8 @@ _BROKER = {
     # MQTT 3.1.1, 3.1.2.10: 16 bits; 0 would switch off the notice of a dead peer.
     "keepalive_s": (_whole(5, 65535, " seconds"), 60),
 }
+# So that CONNECT, with the will, is one TLS record: the handshake runs inside that write.
+_PASSWORD = _text(2048)
 _SECRETS = {
     # 63: IEEE 802.11, a WPA passphrase; 64 hexadecimal digits are a raw key.
     "network_key": (_text(64), None),
@@ -311,12 +313,8 @@ def _merge(settings, secrets, problems):
         if not isinstance(user, str) or user is _REQUIRED:
             continue
         password = passwords.get(user)
-        if not isinstance(password, str) or not password:
-            problems.append(
-                (
-                    "secrets.json.passwords." + user,
-                    "is missing or is no text",
-                    "the broker's password of this account",
-                )
-            )
+        right = _PASSWORD(password)
+        if right:
+            where = "secrets.json.passwords." + user
+            problems.append((where, "is missing or not usable", right))
         broker["password"] = password

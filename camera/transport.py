@@ -17,7 +17,7 @@ from camera.errors import CameraError
 
 # The camera's mbedTLS sends records of at most 4 KiB (MBEDTLS_SSL_OUT_CONTENT_LEN).
 RECORD_BYTES = 4096
-# The longest packet that a camera has a use for is a command.
+# More than the longest packet that a camera has a use for, which is a command.
 READ_MAX_BYTES = 4096
 
 _SLICE_MS = 1000
@@ -98,24 +98,32 @@ class Transport:
             self._out_used = 0
 
     def read(self, size):
-        """Exactly size bytes, within limits_s.reply."""
+        """Exactly size bytes, within limits_s.reply.
+
+        Of more than READ_MAX_BYTES only so many are kept, which ones is not said: who can
+        use no more looks at the length. (Refusing them would end the connection, and a
+        retained message is there again on the next.)
+        """
         self.flush()
-        # Less than 0: a PUBLISH that ends inside its topic, in umqtt.simple's arithmetic.
-        if not 0 <= size <= READ_MAX_BYTES:
+        # A PUBLISH that ends inside its topic, in umqtt.simple's arithmetic.
+        if size < 0:
             self.close()
             raise CameraError("protocol", "%d bytes at once" % size)
-        data = bytearray(size)
+        data = bytearray(min(size, READ_MAX_BYTES))
         view = memoryview(data)
         started = time.ticks_ms()
         got = 0
         while got < size:
+            at = got % READ_MAX_BYTES
             try:
-                count = self._tls.readinto(view[got:])
+                count = self._tls.readinto(view[at : at + size - got])
             except (OSError, ValueError) as error:
                 self.close()
                 raise _closed_or(error, _lost)
             if count:
                 got += count
+                if time.ticks_diff(time.ticks_ms(), started) > self._reply_ms:
+                    self._late(self._reply_ms)
             elif count == 0:
                 self.close()
                 raise CameraError("broker_closed")
@@ -214,4 +222,6 @@ def _closed_or(error, otherwise):
 
 
 def _lost(error):
-    return CameraError("tls", str(error))
+    # ENOMEM (lwIP), negated.
+    no_memory = isinstance(error, OSError) and error.errno == -12
+    return CameraError("memory" if no_memory else "tls", str(error))

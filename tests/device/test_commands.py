@@ -126,6 +126,23 @@ def test_malformed(sender: Sender, request_: bytes) -> None:
     assert sender.ask("health") == {"ok": True}
 
 
+def test_longer_than_a_camera_reads(
+    sender: Sender, receiver: Receiver, camera: CameraUnderTest
+) -> None:
+    # Retained: if it ended the connection it would do so on every one that follows.
+    sender.send(b"x" * 100_000, retain=True)
+    try:
+        assert "at most 1 KiB" in sender.answer()["error"]
+        assert sender.ask("health") == {"ok": True}
+        camera.power_cut()
+        camera.restart()
+        assert "at most 1 KiB" in sender.answer()["error"]
+        assert sender.ask("health") == {"ok": True}
+    finally:
+        sender.send(b"", retain=True)
+    assert not [line for line in camera.console if "trying again" in line]
+
+
 def test_unknown(sender: Sender) -> None:
     assert "must be one of snapshot, health, set" in sender.ask("fly")["error"]
     assert "nothing beside" in sender.ask("snapshot", now=True)["error"]

@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_the_users_own_frames_are_sent_as_they_are(
     with receiving(broker.endpoint()) as receiver, camera:
         got = {receiver.snapshot().original for _ in sizes}
     assert got == frames
+
+
+def test_a_snapshot_that_the_broker_will_not_have(
+    make_camera: Callable[..., CameraUnderTest], tmp_path: Path, made_once: Path
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for size in (10_000, 10_001, 90_000):
+        jpeg_of(size, folder)
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    shutil.copytree(made_once / "authority", data / "authority")
+    with running_broker(data, "--max-packet=50000") as broker:
+        camera = make_camera(broker, frames=Folder(folder))
+        with receiving(broker.endpoint()) as receiver, camera:
+            seqs = [receiver.snapshot().fields["seq"] for _ in range(4)]
+            # 10000, 10001 and 90000 bytes in turn: every third is given up.
+            assert seqs == [1, 2, 4, 5]
+            camera.line("snapshot 3 is given up, it was sent 3 times")
+            receiver.report("health", dropped=1)
 
 
 def test_rsa_chain(camera: CameraUnderTest, broker: BrokerProcess) -> None:

@@ -99,6 +99,13 @@ def test_a_secret_is_never_shown():
         assert "31415926535" not in str(problems(shipped(), secrets))
 
 
+def test_passwords():
+    for password in ("x" * 2049, "", None, 5, ["x"]):
+        found = problems(shipped(), json.dumps({"passwords": {"cam1": password}}))
+        assert "secrets.json.passwords.cam1" in found, password
+    assert "secrets.json.passwords.cam1" in problems(shipped(), "{}")
+
+
 def test_hosts_and_servers():
     for host in ("broker", "a.b-c.test", "10.0.0.7"):
         config = shipped()
