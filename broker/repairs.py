@@ -1,4 +1,6 @@
-"""amqtt 0.12.1, repaired: one subclass of its broker and one of its connection handler.
+"""amqtt 0.12.1, repaired: a subclass of its broker and one of its connection handler.
+
+Here are admission and conversation; who is sent what is in distribution.py.
 
 Taken from amqtt: the packet codec, the check of a CONNECT, sessions, the stores of
 subscriptions and of retained messages, and topic matching. Each fault below has its tests in
@@ -31,10 +33,9 @@ and $share are refused; sessions and retained messages live in memory only.
 
 import asyncio
 import time
-from collections.abc import Mapping
 
 from amqtt.broker import AMQTT_MAGIC_VALUE_RET_SUBSCRIBED as SUBSCRIPTION_REFUSED
-from amqtt.broker import Action, Broker
+from amqtt.broker import Action
 from amqtt.mqtt.connack import (
     CONNECTION_ACCEPTED,
     IDENTIFIER_REJECTED,
@@ -54,42 +55,27 @@ from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 from amqtt.session import (
-    ApplicationMessage,
     IncomingApplicationMessage,
-    OutgoingApplicationMessage,
     Session,
 )
 
 from broker.accounts import Accounts
 from broker.connection import Connection, Limits, decode, packet_id, read_connect, refuse
-from broker.errors import UserError
+from broker.distribution import BACKLOG_BYTES, Distributor, payload_bytes
 from broker.events import Emit
-from broker.rules import may_publish, may_subscribe, may_use_client_id
+from broker.rules import may_use_client_id
 from broker.streams import BoundedWriter, PacketReader, Refused
 
-# Messages kept for one client, in flight or while it is away: mosquitto's max_queued_messages.
-BACKLOG_MAX = 1000
-# And their payloads, in bytes: 1000 of the largest would be 2 GB, for each client that is away.
-BACKLOG_BYTES = 64 * 1024 * 1024
-# What a client chooses (its id, its account, topics) is up to 64 KB long; so much is told of it.
-TOLD_MAX = 200
 # Refusals told of one connection: a client may try as many topics as it likes.
 COMPLAINTS_MAX = 20
 
 
-class RepairedBroker(Broker):  # type: ignore[misc]
+class RepairedBroker(Distributor):
     """A broker for connections that someone else accepted: serve() takes each of them."""
 
     def __init__(self, accounts: Accounts, prefix: str, limits: Limits, emit: Emit) -> None:
-        # bind None: amqtt opens no listener; {}: none of its plugins is loaded.
-        super().__init__({"listeners": {"default": {"bind": None}}, "plugins": {}})
-        self._accounts = accounts
-        self._prefix = prefix
+        super().__init__(accounts, prefix, emit)
         self._limits = limits
-        self._emit_whole = emit
-        self._live: dict[str, Connection] = {}
-        self._dropping: set[str] = set()
-        self._accounts_trouble = ""
 
     async def serve(
         self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter, listener: str
@@ -113,16 +99,6 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         """End every connection and stop."""
         await asyncio.gather(*(live.close("broker stopped") for live in self._live.values()))
         await super().shutdown()
-
-    def _emit(self, event: str, **fields: object) -> None:
-        """Tell of an event, as much of each word as there is room for in a log."""
-        short = {
-            name: f"{value[:TOLD_MAX]}..."
-            if isinstance(value, str) and len(value) > TOLD_MAX
-            else value
-            for name, value in fields.items()
-        }
-        self._emit_whole(event, **short)
 
     # Admission
 
@@ -161,17 +137,6 @@ class RepairedBroker(Broker):  # type: ignore[misc]
     def _login(self, account: str | None, password: str | None) -> bool:
         self._refresh_accounts()
         return self._accounts.login(account, password)
-
-    def _refresh_accounts(self) -> None:
-        trouble = ""
-        try:
-            self._accounts.refresh()
-        except UserError as error:
-            # Whoever was known stays known: a bad edit must not lock every camera out.
-            trouble = str(error)
-            if trouble != self._accounts_trouble:
-                self._emit("warning", reason=trouble)
-        self._accounts_trouble = trouble
 
     async def _session_for(self, new: Session) -> Session:
         """The session to go on with: a persistent one that is there, else the new one."""
@@ -265,7 +230,7 @@ class RepairedBroker(Broker):  # type: ignore[misc]
         topic, data, qos = packet.topic_name or "", packet.data or b"", packet.qos or 0
         session = connection.session
         if qos == 2:
-            if _size(session.inflight_in) + len(data) > BACKLOG_BYTES:
+            if payload_bytes(session.inflight_in) + len(data) > BACKLOG_BYTES:
                 raise Refused("more QoS 2 messages than there is room for, none of them released")
             # A repetition replaces the first: it is distributed once, on release.
             session.inflight_in[packet_id(packet)] = IncomingApplicationMessage(
@@ -310,85 +275,8 @@ class RepairedBroker(Broker):  # type: ignore[misc]
                     qos = min(kept.qos or 0, code)
                     self._deliver(session, topic, bytes(kept.data), qos, retain=True)
 
-    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
-        """Store one subscription; the QoS granted, or 0x80 when it is refused."""
-        topic_filter, qos = subscription
-        # MQTT 3.1.1, 3.8.4: a second subscription to the same filter replaces the first.
-        self._unsubscribe(topic_filter, session)
-        return int(await super().add_subscription((topic_filter, min(qos, 1)), session))
-
-    def _unsubscribe(self, topic_filter: str, session: Session) -> None:
-        self._del_subscription(topic_filter, session)
-        # amqtt keeps an empty list for every filter that there ever was.
-        if self.subscriptions.get(topic_filter) == []:
-            del self.subscriptions[topic_filter]
-
-    # Distribution
-
-    async def _distribute(
-        self, source: Session, topic: str, data: bytes, qos: int, retain: bool
-    ) -> None:
-        for topic_filter, subscribers in self.subscriptions.items():
-            if self._matches(topic, topic_filter):
-                for session, granted in subscribers:
-                    self._deliver(session, topic, data, min(qos, granted))
-        if retain:
-            await self.retain_message(source, topic, data, qos)
-
-    def _deliver(
-        self, session: Session, topic: str, data: bytes, qos: int, retain: bool = False
-    ) -> None:
-        connection = self._live.get(session.client_id or "")
-        if connection is None and (session.clean_session or not qos):
-            return
-        if not self._may(session, topic, Action.RECEIVE):
-            return
-        unsent = connection.outbox.qsize() if connection else 0
-        unsent_bytes = connection.unsent_bytes if connection else 0
-        if (
-            max(unsent, session.inflight_out_count) >= BACKLOG_MAX
-            or max(unsent_bytes, _size(session.inflight_out)) + len(data) > BACKLOG_BYTES
-        ):
-            self._tell_dropped(session.client_id)
-            return
-        self._dropping.discard(session.client_id)
-        identifier = session.next_packet_id if qos else None
-        message = OutgoingApplicationMessage(identifier, topic, qos, data, retain)
-        if identifier:
-            # Until it is acknowledged, over as many connections as that takes.
-            session.inflight_out[identifier] = message
-        if connection:
-            connection.publish(message)
-
-    def _tell_dropped(self, client_id: str) -> None:
-        # Once for each time that it is full, and not for each message.
-        if client_id not in self._dropping:
-            self._dropping.add(client_id)
-            limit = f"{BACKLOG_MAX} messages, or {BACKLOG_BYTES >> 20} MiB"
-            reason = f"{limit}, wait for it: those that come now are lost"
-            self._emit("dropped", client=client_id, reason=reason)
-
-    # Permission
-
-    def _may(self, session: Session, topic: str | None, action: Action) -> bool:
-        # Each time: an account that was removed ends with its next message, not its next login.
-        self._refresh_accounts()
-        account = session.username or ""
-        role = self._accounts.role(account)
-        rule = may_publish if action == Action.PUBLISH else may_subscribe
-        return role is not None and rule(self._prefix, account, role, topic or "")
-
-    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
-        """amqtt's question, when it adds a subscription."""
-        return self._may(session, topic, action)
-
     def _complain(self, connection: Connection, reason: str) -> None:
         # Once per connection: a camera with a wrong prefix tries at every snapshot.
         if reason not in connection.complained and len(connection.complained) < COMPLAINTS_MAX:
             connection.complained.add(reason)
             self._emit("denied", client=connection.session.client_id, reason=reason)
-
-
-def _size(messages: Mapping[int, ApplicationMessage]) -> int:
-    """Their payloads, in bytes."""
-    return sum(len(message.data) for message in messages.values())

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker import repairs
+from broker import distribution, repairs
 from broker.authority import Authority
 from broker.certificates import Chain
 from broker.connection import Connection, Limits
@@ -152,7 +152,7 @@ class TestHostile:
     def test_too_many_bytes_for_who_is_away(
         self, local_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(repairs, "BACKLOG_BYTES", 100_000)
+        monkeypatch.setattr(distribution, "BACKLOG_BYTES", 100_000)
         endpoint = local_broker.endpoint
         watcher = endpoint.raw("watcher", clean=False)
         watcher.subscribe(("cameras/#", 1))
