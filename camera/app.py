@@ -8,7 +8,7 @@ import time
 
 import machine
 
-from camera import health, log, stamp, state, topics, watchdog
+from camera import health, log, stamp, state, topics, waiting
 from camera.anchors import Anchor
 from camera.clock import Clock
 from camera.commands import Commands
@@ -193,7 +193,7 @@ class App:
 
         The frame is not copied: the stamp goes between two slices of it.
         """
-        watchdog.feed()
+        waiting.turn()
         try:
             frame = self.sensor.capture()
             at = stamp.insertion_point(frame)
@@ -237,7 +237,7 @@ class App:
         log.line("trying again in %d ms" % wait_ms)
         until = self.uptime.ms() + wait_ms
         while self.uptime.ms() < until:
-            watchdog.feed()
+            waiting.turn()
             time.sleep_ms(min(100, max(until - self.uptime.ms(), 0)))
 
 

@@ -12,7 +12,7 @@ import time
 
 import machine
 
-from camera import watchdog
+from camera import waiting
 from camera.errors import CameraError
 from camera.settings import split_server
 
@@ -83,7 +83,7 @@ class Clock:
         """
         why = ""
         for server in self._servers:
-            watchdog.feed()
+            waiting.turn()
             try:
                 unix_ms = self._ask(server)
             except (OSError, ValueError) as error:
@@ -134,7 +134,7 @@ class Clock:
             left = self._limit_ms - time.ticks_diff(time.ticks_ms(), sent_at)
             if left <= 0:
                 raise OSError("no answer in %d ms" % self._limit_ms)
-            watchdog.feed()
+            waiting.turn()
             if not poll.poll(min(left, 1000)):
                 continue
             answer = sock.recv(48)

@@ -4,7 +4,7 @@ import time
 
 import network
 
-from camera import watchdog
+from camera import waiting
 from camera.errors import CameraError
 
 
@@ -47,7 +47,7 @@ class Link:
         while not self._interface.isconnected():
             if time.ticks_diff(time.ticks_ms(), started) > self._limit_ms:
                 raise CameraError("link", "not up after %d ms" % self._limit_ms)
-            watchdog.feed()
+            waiting.turn()
             time.sleep_ms(50)
 
     def rssi(self):

@@ -11,7 +11,7 @@ import time
 
 from umqtt.simple import MQTTClient
 
-from camera import watchdog
+from camera import waiting
 from camera.errors import CameraError
 from camera.transport import Transport
 
@@ -117,7 +117,7 @@ class Session(MQTTClient):
         """
         started = time.ticks_ms()
         while True:
-            watchdog.feed()
+            waiting.turn()
             self._keep_alive()
             left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
             if self.sock.wait_readable(min(max(left, 0), 500)):
@@ -165,7 +165,7 @@ class Session(MQTTClient):
         while True:
             if time.ticks_diff(time.ticks_ms(), started) > self._reply_ms:
                 raise self._closing(CameraError("timeout", "no answer of type %d" % (kind >> 4)))
-            watchdog.feed()
+            waiting.turn()
             if self._next_packet(kind) != kind:
                 continue
             answer = self._checked(self.sock.read, 1 + size)

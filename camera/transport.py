@@ -12,7 +12,7 @@ import select
 import socket
 import time
 
-from camera import anchors, watchdog
+from camera import anchors, waiting
 from camera.errors import CameraError
 
 # The camera's mbedTLS sends records of at most 4 KiB (MBEDTLS_SSL_OUT_CONTENT_LEN).
@@ -163,7 +163,7 @@ class Transport:
             # One record at a time: MicroPython's write() goes on until the socket takes no
             # more, and lwIP's may wait 10 s for memory inside each (extmod/modlwip.c).
             count = self._tls.write(view[sent : sent + RECORD_BYTES])
-            watchdog.feed()
+            waiting.turn()
             if count:
                 sent += count
                 if sent < len(view) and time.ticks_diff(time.ticks_ms(), started) >= limit_ms:
@@ -175,7 +175,7 @@ class Transport:
         left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
         if left <= 0:
             self._late(limit_ms)
-        watchdog.feed()
+        waiting.turn()
         poll.poll(min(left, _SLICE_MS))
 
     def _late(self, limit_ms):
@@ -184,13 +184,13 @@ class Transport:
 
 
 def _connect(host, port, limit_s):
-    watchdog.feed()
+    waiting.turn()
     try:
         # AF_INET: lwIP's sockets on the camera are IPv4.
         address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
     except (OSError, IndexError) as error:
         raise CameraError("dns", "%s: %s" % (host, error))
-    watchdog.feed()
+    waiting.turn()
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         # Before connect(): of a connection that was reset since, lwIP dereferences NULL here.
