@@ -4,7 +4,9 @@ RAM: a context holds its anchor (about 1.5 KiB); a connection adds mbedTLS's rec
 buffers, 16 KiB + 4 KiB, each from the GC heap in one piece.
 """
 
+import hashlib
 import ssl
+from binascii import hexlify
 
 from camera import der
 from camera.errors import CameraError
@@ -27,15 +29,16 @@ _NO_MEMORY = (12, 0x10, 0x6A, 0x2880, 0x3F80, 0x4D80, 0x5180, 0x7F00)
 class Anchor:
     """One trust anchor.
 
-    path: the DER file. chain: after a handshake, until when each certificate of the
-    verified path is valid, Unix time in s, leaf first and anchor last.
+    path: the DER file. After a handshake, of the path that mbedTLS verified: chain: until
+    when each certificate is valid, Unix time in s, leaf first and anchor last; leaf, issuers:
+    digests of the leaf and of all above it, hexadecimal, "" where the firmware tells nothing.
     Raises CameraError("anchor") when the file cannot be an anchor, and
     CameraError("tls") when the firmware's TLS does not verify.
     """
 
     def __init__(self, path):
         self.name = path.rsplit("/", 1)[-1]
-        self.chain = []
+        self.begin()
         self.context = _verifying_context(_read(path))
         # Called for each certificate of the path, also of one that fails; since 2024.
         inner = self.context._context
@@ -44,12 +47,18 @@ class Anchor:
 
     def begin(self):
         """Forget the chain of the last handshake."""
-        self.chain.clear()
+        self.chain = []
+        self.leaf = self.issuers = ""
 
     def _note(self, certificate, depth):
         # An exception here would pass through mbedTLS's C frames. mbedTLS comes from the
         # anchor down, so each is put in front.
         try:
+            digest = hexlify(hashlib.sha256(certificate).digest()).decode()
+            if depth:
+                self.issuers += digest[:16]
+            else:
+                self.leaf = digest[:16]
             self.chain.insert(0, der.not_after(certificate))
         except Exception:
             self.chain.insert(0, 0)

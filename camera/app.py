@@ -1,30 +1,27 @@
-"""The supervisor: capture on schedule, publish, and on any failure begin again, later."""
+"""The supervisor: capture on schedule, keep every route going, escalate when nothing helps."""
 
 import gc
 import hashlib
-import random
-import sys
-import time
 
 import machine
 
-from camera import health, log, stamp, state, topics, waiting
+from camera import log, stamp, state, waiting
 from camera.anchors import Anchor
 from camera.clock import Clock
 from camera.commands import Commands
 from camera.errors import CameraError, code_of
 from camera.link import Link
+from camera.route import Route
 from camera.sensor import Sensor
-from camera.session import Session
 
-HEALTH_INTERVAL_MS = 30000
-# A snapshot that a broker ends the connection for, such as one over its limit, must not
-# keep all later ones back for ever.
-SEND_TRIES = 3
-# Names of state files. The second keeps main.py from starting, so that files can be copied
+# While there is nothing to do; a command that came in is noticed at once all the same.
+_IDLE_MS = 1000
+_SENSOR_BACK_OFF_MAX_MS = 60000
+# Names of state files. MAINTENANCE keeps main.py from starting, so that files can be copied
 # without the watchdog biting.
-_RESTARTED_BY = "restarted_by"
 MAINTENANCE = "maintenance"
+_RESTARTED_BY = "restarted_by"
+_RESTARTED_FOR = "restarted_for"
 
 
 class App:
@@ -38,126 +35,104 @@ class App:
         limits = settings["limits_s"]
         self.uptime = log.uptime
         self.boot = state.next_boot()
-        self.conn = 0
-        self.acknowledged_seq = 0
-        self.dropped = 0
+        log.line("boot %d" % self.boot)
+        self.seq = 0
+        self.failures = {}  # reason code: how often
         self.last_error = None
+        # The reason code for which the camera restarted itself, until a broker was told.
+        self.restarted_for = state.recall(_RESTARTED_FOR) or None
+        self.heap_min = gc.mem_free()
         self.link = Link(settings["network"], limits["link"])
-        self.clock = Clock(
-            settings["clock"]["servers"],
-            limits["clock"],
-            settings["clock"]["resync_s"],
-            self.uptime,
-        )
+        self.clock = Clock(settings["clock"], limits["clock"], self.uptime)
         self.sensor = Sensor(settings["camera"]["framesize"], settings["camera"]["quality"])
-        self.broker = settings["brokers"][0]
-        self.anchor = None
-        self._limits = limits
+        self.commands = Commands(self, state.recall(_RESTARTED_BY))
         self._id = settings["camera"]["id"]
         self._interval_ms = int(settings["camera"]["interval_s"] * 1000)
-        self._retry = settings["retry_s"]
-        prefix = settings["topics"]["prefix"]
-        self._jpeg_topic = topics.topic(prefix, self._id, topics.JPEG).encode()
-        self._state_topic = topics.topic(prefix, self._id, topics.STATE).encode()
-        self._health_topic = topics.topic(prefix, self._id, topics.HEALTH).encode()
-        self._cmd_topic = topics.topic(prefix, self._id, topics.CMD).encode()
-        self._result_topic = topics.topic(prefix, self._id, topics.CMD_RESULT).encode()
+        self._reboot_after_ms = int(settings["recovery"]["reboot_after_s"] * 1000)
         self._changes = changes
-        self._commands = Commands(self, state.recall(_RESTARTED_BY))
-        self._session = None
-        self._seq = 0
-        self._unsent = None  # (seq, parts) of the snapshot that no broker has acknowledged
-        self._tries = 0  # at sending it
+        self._anchors = {}
         self._due_ms = 0
-        self._health_due_ms = 0
+        self._sensor_failures = 0
+        self._is_capturing = False
+        self._succeeded_at_ms = 0
+        brokers = settings["brokers"]
+        if settings["delivery"]["mode"] == "mirror":
+            self.routes = [
+                Route(self, str(at), brokers[at : at + 1], settings) for at in range(len(brokers))
+            ]
+        else:
+            self.routes = [Route(self, "0", brokers, settings)]
 
     def run(self):
         """Publish for ever."""
-        failures = 0
+        waiting.meanwhile(self._capture_if_due, self._capture_in_ms)
         while True:
+            waiting.turn()
+            for route in self.routes:
+                route.step()
+                route.drops.keep_sometimes(self.uptime.ms())
+            self.commands.run()
+            if self.clock.due() and self.is_connected():
+                self._try_to_set_clock()
+            if self.uptime.ms() - self._succeeded_at_ms > self._reboot_after_ms:
+                self._reboot()
+            self._wait()
+
+    # What routes ask for.
+
+    def anchor(self, name):
+        """The anchors.Anchor of this file: one context for each, made once."""
+        if name not in self._anchors:
+            self._anchors[name] = Anchor("anchors/" + name)
+        return self._anchors[name]
+
+    def set_clock_if_due(self):
+        """Raises CameraError while no time can be believed: TLS without a clock is no TLS."""
+        if self.clock.due():
             try:
-                self._connect()
-                while True:
-                    self._step()
-                    failures = 0
-            # A ValueError out of mbedTLS, an IndexError out of umqtt.simple: whatever it
-            # is, it ends this connection and nothing else.
-            except Exception as error:
-                self._failed(error)
-            failures += 1
-            self._back_off(failures)
+                self.clock.sync()
+            except CameraError as error:
+                # With a clock that was right it goes on.
+                if self.clock.unix_ms() is None:
+                    raise
+                self.count(error)
+                log.line(str(error))
+            else:
+                log.line("clock set by " + self.clock.source)
 
-    def _connect(self):
-        self.link.up()
-        if self.clock.due():
-            self._set_clock()
-        if self.anchor is None:
-            self.anchor = Anchor("anchors/" + self.broker["anchors"][0])
-        # mbedTLS needs its record buffers in one piece each.
+    def collect(self):
+        """Collect garbage now, and not when a frame is due; note how much is left."""
         gc.collect()
-        self.conn += 1
-        session = Session(self._id, self.broker, self.anchor, self._limits)
-        session.set_last_will(self._state_topic, health.will(self.boot, self.conn), True, 1)
-        self._session = session
-        session.set_callback(self._commands.take)
-        session.connect()
-        log.line(
-            "connected to %s:%d, verified with %s"
-            % (self.broker["host"], self.broker["port"], self.anchor.name)
-        )
-        birth = health.birth(self.boot, self.conn, _reset_cause())
-        session.publish(self._state_topic, birth, True, 1)
-        # Only now: whoever sees the answer to a command sees a camera that is online.
-        session.subscribe(self._cmd_topic, 1)
-        log.line("listening for commands")
-        self._health_due_ms = self.uptime.ms()
+        self.heap_min = min(self.heap_min, gc.mem_free())
 
-    def _set_clock(self):
-        try:
-            self.clock.sync()
-        except CameraError as error:
-            # TLS without a clock is no TLS; with one that was right it goes on.
-            if self.clock.unix_ms() is None:
-                raise
-            self.last_error = error.code
-            log.line(str(error))
-            return
-        log.line("clock set by " + self.clock.source)
+    def count(self, error):
+        """Count a failure; its reason code."""
+        code = self.last_error = code_of(error)
+        self.failures[code] = self.failures.get(code, 0) + 1
+        return code
 
-    def _step(self):
-        """What is due now, then the broker's turn until something else is."""
-        if self.uptime.ms() >= self._due_ms and self._unsent is None:
-            self._due_ms = max(self._due_ms + self._interval_ms, self.uptime.ms())
-            self._capture()
-        if self._unsent is not None:
-            seq, parts = self._unsent
-            self._tries += 1
-            self._session.publish(self._jpeg_topic, parts, False, 1)
-            self._unsent = None
-            self.acknowledged_seq = seq
-        if self.clock.due():
-            self._set_clock()
-        if self.uptime.ms() >= self._health_due_ms:
-            self._health_due_ms = self.uptime.ms() + HEALTH_INTERVAL_MS
-            self._session.publish(self._health_topic, health.health(self), False, 1)
-        # Last: a command may have come in during any of the publishes above.
-        self._commands.run(self._answer)
-        due_ms = min(self._due_ms, self._health_due_ms)
-        self._session.service(max(due_ms - self.uptime.ms(), 0))
+    def succeeded(self):
+        """A broker has acknowledged something."""
+        self._succeeded_at_ms = self.uptime.ms()
+        if self.restarted_for is not None:
+            self.restarted_for = None
+            self._keep(_RESTARTED_FOR, "")
 
-    def _answer(self, answer):
-        self._session.publish(self._result_topic, answer, False, 1)
+    def is_connected(self):
+        """True when any route is."""
+        return any(route.is_connected() for route in self.routes)
 
-    # What commands.py asks for.
+    # What commands ask for.
 
     def snapshot_now(self):
         """The next step takes a snapshot; the seq that it will have."""
-        self._due_ms = self.uptime.ms()
-        return self._seq + 1
+        self._due_ms = 0
+        return self.seq + 1
 
     def health_now(self):
         """The next step sends a health message."""
-        self._health_due_ms = self.uptime.ms()
+        for route in self.routes:
+            route.health_now()
 
     def change(self, values):
         """Change settings from now on; None, or what is wrong with them."""
@@ -174,75 +149,104 @@ class App:
 
     def prepare_restart(self, command_id, maintenance):
         """Note on flash what restart() is for; None, or why it cannot be."""
-        try:
-            state.keep(_RESTARTED_BY, command_id)
-            if maintenance:
-                state.keep(MAINTENANCE, command_id)
-        except OSError:
+        if not self._keep(_RESTARTED_BY, command_id):
+            return "the flash cannot be written"
+        if maintenance and not self._keep(MAINTENANCE, command_id):
             return "the flash cannot be written"
         return None
 
     def restart(self):
-        """Take leave of the broker and reset the board."""
-        self._session.disconnect()
-        log.line("restarting, as the command said")
+        """Take leave of the brokers and reset the board; nothing is lost by it."""
+        for route in self.routes:
+            route.put_away()
+            route.drops.keep()
+            route.leave()
+        log.line("restarting")
         machine.reset()
 
+    # The schedule.
+
+    def _wait(self):
+        now = self.uptime.ms()
+        limit_ms = min(self._capture_in_ms(), _IDLE_MS)
+        connected = [route for route in self.routes if route.is_connected()]
+        for route in self.routes:
+            limit_ms = min(limit_ms, route.due_ms() - now)
+        limit_ms = max(limit_ms, 0)
+        if not connected:
+            waiting.sleep(limit_ms)
+        for route in connected:
+            route.serve(limit_ms // len(connected))
+
+    def _capture_in_ms(self):
+        # A frame that is being sent must not be overwritten: its PUBACK may be awaited, its
+        # bytes not.
+        if self._is_capturing or any(route.is_sending_frame for route in self.routes):
+            return _IDLE_MS
+        return max(self._due_ms - self.uptime.ms(), 0)
+
+    def _capture_if_due(self):
+        """Take a snapshot if it is time; every wait for the network calls this."""
+        if self._capture_in_ms() > 0:
+            return
+        self._is_capturing = True
+        try:
+            self._due_ms = max(self._due_ms + self._interval_ms, self.uptime.ms())
+            for route in self.routes:
+                route.put_away()
+            self._capture()
+        # Whoever waits has nothing to do with it.
+        except Exception as error:
+            self._sensor_failed(error)
+        finally:
+            self._is_capturing = False
+
     def _capture(self):
-        """Take a snapshot and stamp it; it is kept until a broker has acknowledged it.
+        """A snapshot, stamped, for every route.
 
         The frame is not copied: the stamp goes between two slices of it.
         """
-        waiting.turn()
-        try:
-            frame = self.sensor.capture()
-            at = stamp.insertion_point(frame)
-        except (CameraError, stamp.StampError) as error:
-            # The sensor's fault; the connection is none the worse for it.
-            self.last_error = "camera"
-            log.line(str(error))
-            return
-        self._seq += 1
+        frame = self.sensor.capture()
+        at = stamp.insertion_point(frame)
+        self._sensor_failures = 0
+        self.seq += 1
         segment = stamp.segment(
             self._id,
             self.boot,
-            self._seq,
+            self.seq,
             self.clock.unix_ms(),
             self.uptime.ms(),
             len(frame),
             hashlib.sha256(frame).digest(),
         )
         view = memoryview(frame)
-        self._unsent = (self._seq, (view[:at], segment, view[at:]))
-        self._tries = 0
+        held = (self.seq, (view[:at], segment, view[at:]))
+        for route in self.routes:
+            route.held = held
 
-    def _failed(self, error):
-        self.last_error = code_of(error)
-        if isinstance(error, CameraError):
+    def _sensor_failed(self, error):
+        log.line(str(error))
+        self.count(CameraError("camera") if isinstance(error, stamp.StampError) else error)
+        # To set it up afresh takes seconds, in which the network has to wait.
+        self._sensor_failures += 1
+        wait_ms = min(1000 << min(self._sensor_failures - 1, 6), _SENSOR_BACK_OFF_MAX_MS)
+        self._due_ms = self.uptime.ms() + max(wait_ms, self._interval_ms)
+
+    def _try_to_set_clock(self):
+        try:
+            self.set_clock_if_due()
+        except CameraError as error:
             log.line(str(error))
-        else:
-            sys.print_exception(error)
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-        if self._unsent is not None and self._tries == SEND_TRIES:
-            log.line("snapshot %d is given up, it was sent %d times" % (self._seq, SEND_TRIES))
-            self._unsent = None
-            self.dropped += 1
 
-    def _back_off(self, failures):
-        # Full jitter: a hundred cameras whose broker restarts do not come back as one.
-        most_s = min(self._retry["first"] * 2 ** min(failures - 1, 16), self._retry["most"])
-        wait_ms = int(random.random() * most_s * 1000)
-        log.line("trying again in %d ms" % wait_ms)
-        until = self.uptime.ms() + wait_ms
-        while self.uptime.ms() < until:
-            waiting.turn()
-            time.sleep_ms(min(100, max(until - self.uptime.ms(), 0)))
+    def _reboot(self):
+        log.line("no broker was reached for %d s" % (self._reboot_after_ms // 1000))
+        self._keep(_RESTARTED_FOR, self.last_error or "")
+        self.restart()
 
-
-def _reset_cause():
-    for name in ("PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET"):
-        if getattr(machine, name, None) == machine.reset_cause():
-            return name[:-6].lower()
-    return None
+    def _keep(self, name, text):
+        try:
+            state.keep(name, text)
+        except OSError as error:
+            log.line("state/%s cannot be written: %s" % (name, error))
+            return False
+        return True

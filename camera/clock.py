@@ -12,9 +12,9 @@ import time
 
 import machine
 
-from camera import waiting
+from camera import log, state, waiting
 from camera.errors import CameraError
-from camera.settings import split_server
+from camera.rules import split_server
 
 # 2026-11-01, when this was written: no time before it can be true.
 FLOOR_S = 1793491200
@@ -24,42 +24,33 @@ _NTP_TO_UNIX_S = 2208988800
 _NTP_ERA_S = 1 << 32
 # From a failed resync to the next: asking takes seconds in which nothing is published.
 _RETRY_MS = 600000
-
-
-class Uptime:
-    """Milliseconds since it was made, without the wrap of ticks_ms (12 days on 32 bits).
-
-    ms() must be called at least every 6 days.
-    """
-
-    def __init__(self):
-        self._last = time.ticks_ms()
-        self._ms = 0
-
-    def ms(self):
-        now = time.ticks_ms()
-        self._ms += time.ticks_diff(now, self._last)
-        self._last = now
-        return self._ms
+_DAY_S = 86400
+# Name of the state file.
+_KEPT = "time"
 
 
 class Clock:
     """Unix time that can be believed, or none.
 
-    servers: "host" or "host:port"; limit_s: for each server's answer; resync_s: after
-    this long due() says that sync() should be called again.
+    clock_settings: the section clock; limit_s: for each server's answer. source: who gave
+    the time; refused: answers before the floor; step_ms: of the last answer against what was
+    believed before; steps: how many of them were over the limit.
     """
 
-    def __init__(self, servers, limit_s, resync_s, uptime):
-        self._servers = servers
+    def __init__(self, clock_settings, limit_s, uptime):
+        self._servers = list(clock_settings["servers"])
         self._limit_ms = int(limit_s * 1000)
-        self._resync_ms = resync_s * 1000
+        self._resync_ms = clock_settings["resync_s"] * 1000
+        self._step_ms = int(clock_settings["step_s"] * 1000)
         self._uptime = uptime
         self._offset_ms = None  # Unix time less uptime
         self._synced_at_ms = 0
         self._due_ms = 0
         self.source = None
         self.refused = 0
+        self.step_ms = None
+        self.steps = 0
+        self._floor_s = max(FLOOR_S, _kept_s())
 
     def unix_ms(self):
         """Unix time in ms, None while the clock is not believed."""
@@ -89,11 +80,12 @@ class Clock:
             except (OSError, ValueError) as error:
                 why += "%s: %s; " % (server, error)
                 continue
-            if unix_ms // 1000 < FLOOR_S:
+            if unix_ms // 1000 < self._floor_s:
                 self.refused += 1
-                why += "%s: its time is before this program was written; " % server
+                why += "%s: its time is before one that was right already; " % server
                 continue
             now = self._uptime.ms()
+            self._note_step(unix_ms - now, server)
             self._offset_ms = unix_ms - now
             self._synced_at_ms = now
             self._due_ms = now + self._resync_ms
@@ -102,6 +94,34 @@ class Clock:
             return
         self._due_ms = self._uptime.ms() + min(self._resync_ms, _RETRY_MS)
         raise CameraError("clock_unset", why[:-2])
+
+    def doubt(self):
+        """A certificate is not valid now, says mbedTLS: ask again, another server first."""
+        self._servers.append(self._servers.pop(0))
+        self._due_ms = self._uptime.ms()
+
+    def proved(self):
+        """A broker's certificates were valid now, so no later time is before this one.
+
+        On flash, at most once a day. (Not before: one lie of a clock server would lock the
+        camera out for good.)
+        """
+        now_s = self.unix_ms() // 1000
+        if now_s < self._floor_s + _DAY_S:
+            return
+        self._floor_s = now_s
+        try:
+            state.keep(_KEPT, str(now_s))
+        except OSError as error:
+            log.line("the time cannot be kept: %s" % error)
+
+    def _note_step(self, offset_ms, server):
+        if self._offset_ms is None:
+            return
+        self.step_ms = offset_ms - self._offset_ms
+        if abs(self.step_ms) > self._step_ms:
+            self.steps += 1
+            log.line("the clock steps by %d ms, says %s" % (self.step_ms, server))
 
     def _ask(self, server):
         """Unix time in ms from one server. Raises OSError or ValueError."""
@@ -135,7 +155,7 @@ class Clock:
             if left <= 0:
                 raise OSError("no answer in %d ms" % self._limit_ms)
             waiting.turn()
-            if not poll.poll(min(left, 1000)):
+            if not poll.poll(waiting.slice_ms(left)):
                 continue
             answer = sock.recv(48)
             # Another's packet, late or forged, is no answer: go on waiting.
@@ -147,6 +167,13 @@ class Clock:
         if mode != 4 or leap == 3 or not 1 <= stratum <= 15:
             raise ValueError("it says itself that its time is not to be used")
         return answer
+
+
+def _kept_s():
+    try:
+        return int(state.recall(_KEPT))
+    except ValueError:
+        return 0
 
 
 def _set_rtc(unix_s):

@@ -34,18 +34,15 @@ class Commands:
         self._waiting = []
         self._remembered = [ran_last] if ran_last else []
 
-    def take(self, topic, message):
-        """umqtt.simple's callback: only keeps the request, for a publish may be under way."""
+    def take(self, message, answer):
+        """Keep a request until run(); answer(bytes) is called once, before a restart."""
         if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(bytes(message))
+            self._waiting.append((bytes(message), answer))
 
-    def run(self, answer):
-        """Run what waits; answer(bytes) is called once for each, before a restart.
-
-        Raises what answer() raises; the request is then not run a second time.
-        """
+    def run(self):
+        """Run what waits."""
         while self._waiting:
-            self._run(self._waiting.pop(0), answer)
+            self._run(*self._waiting.pop(0))
 
     def _run(self, message, answer):
         try:
@@ -71,12 +68,9 @@ class Commands:
             told["seq"] = self._app.snapshot_now()
         elif verb == "health":
             self._app.health_now()
-        try:
-            answer(_reply(command_id, told))
-        finally:
-            # Also when nobody could be told: it has been noted on flash.
-            if verb in _RESTARTS:
-                self._app.restart()
+        answer(_reply(command_id, told))
+        if verb in _RESTARTS:
+            self._app.restart()
 
     def _problem(self, command_id, verb, rest):
         if verb == "set":

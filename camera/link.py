@@ -47,8 +47,17 @@ class Link:
         while not self._interface.isconnected():
             if time.ticks_diff(time.ticks_ms(), started) > self._limit_ms:
                 raise CameraError("link", "not up after %d ms" % self._limit_ms)
-            waiting.turn()
-            time.sleep_ms(50)
+            waiting.sleep(50)
+
+    def reset(self):
+        """Switch the radio off; the next up() starts it afresh."""
+        interface, self._interface = self._interface, None
+        try:
+            if interface is not None:
+                interface.active(False)
+        except (OSError, ValueError, RuntimeError):  # up() will say so
+            pass
+        waiting.sleep(1000)
 
     def rssi(self):
         """The Wi-Fi signal in dBm, None where the board cannot tell."""

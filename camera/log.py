@@ -1,6 +1,6 @@
 """Lines on the serial console, one per event, each with the time since the program began."""
 
-from camera.clock import Uptime
+from camera.uptime import Uptime
 
 # The application's too: it asks it in every step, so that it never misses a wrap.
 uptime = Uptime()

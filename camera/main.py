@@ -45,7 +45,7 @@ def main():
             log.line("%s %s; right would be: %s" % (path, wrong, right))
         raise
     if not watchdog.start():
-        log.line("this board has no watchdog of %d s" % (watchdog.TIMEOUT_MS // 1000))
+        log.line("this board has no watchdog of %d s" % (watchdog.TIMEOUTS_MS[-1] // 1000))
     app.App(complete, changes.Changes(config)).run()
 
 

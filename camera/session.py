@@ -13,6 +13,7 @@ from umqtt.simple import MQTTClient
 
 from camera import waiting
 from camera.errors import CameraError
+from camera.spool import Stored
 from camera.transport import Transport
 
 _PUBACK = 0x40
@@ -25,12 +26,12 @@ _AUTH_CODES = (4, 5)
 class Session(MQTTClient):
     """A session with one broker, from CONNECT to the first failure.
 
-    broker: one of the settings' brokers, with its password; anchor: an anchors.Anchor;
-    limits: the section limits_s. After any CameraError the session is closed and of no
-    further use.
+    broker: one of the settings' brokers, with its password; address: where it is, "a.b.c.d";
+    anchor: an anchors.Anchor; limits: the section limits_s. After any CameraError the
+    session is closed and of no further use.
     """
 
-    def __init__(self, client_id, broker, anchor, limits):
+    def __init__(self, client_id, broker, address, anchor, limits):
         super().__init__(
             client_id.encode(),
             broker["host"],
@@ -39,10 +40,12 @@ class Session(MQTTClient):
             broker["password"].encode(),
             broker["keepalive_s"],
         )
+        self._address = address
         self._anchor = anchor
         self._limits = limits
         self._keepalive_ms = broker["keepalive_s"] * 1000
-        self._reply_ms = int(limits["reply"] * 1000)
+        self._puback_ms = int(limits["puback"] * 1000)
+        self._ping_ms = int(limits["ping"] * 1000)
         self._head = bytearray(5)
         self._pinged_at = None
         # A broker may deliver what nobody asked for; without a callback umqtt.simple
@@ -54,7 +57,7 @@ class Session(MQTTClient):
 
         Raises CameraError.
         """
-        self.sock = Transport(self.server, self.port, self._anchor, self._limits)
+        self.sock = Transport(self.server, self._address, self.port, self._anchor, self._limits)
         # Fixed header, then protocol name, level 4, flags, keepalive: MQTT 3.1.1, 3.1.
         flags = clean_session << 1 | 0xC0
         fields = [self.client_id, self.user, self.pswd]
@@ -76,28 +79,35 @@ class Session(MQTTClient):
             raise self._closing(CameraError(code, "CONNACK %d" % answer[3]))
         return answer[2] & 1
 
-    def publish(self, topic, msg, retain=False, qos=0):
-        """Publish msg, bytes-like or a tuple of them sent one behind the other, uncopied.
+    def publish(self, topic, msg, retain=False, qos=1):
+        """Publish msg with QoS 1: send() and await_puback(). Raises CameraError."""
+        self.send(topic, (msg,), retain)
+        self.await_puback()
 
-        With qos 1 returns when the PUBACK is there, within limits_s.reply of the last
-        byte sent. Raises CameraError.
+    def send(self, topic, parts, retain=False):
+        """Send a PUBLISH with QoS 1 whose payload is the parts, one behind the other.
+
+        parts: bytes-like, sent from where they are, or spool.Stored. Raises CameraError.
         """
-        parts = msg if isinstance(msg, tuple) else (msg,)
-        size = 2 + len(topic) + (2 if qos else 0)
+        size = 4 + len(topic)
         for part in parts:
             size += len(part)
-        self._fixed_header(0x30 | qos << 1 | retain, size)
+        self._fixed_header(0x32 | retain, size)
         self._send_str(topic)
-        if qos:
-            self._next_packet_id()
+        self._next_packet_id()
         for part in parts:
-            self.sock.write(part)
+            if isinstance(part, Stored):
+                self.sock.write_file(part.file, len(part))
+            else:
+                self.sock.write(part)
         self.sock.flush()
-        if qos:
-            self._await_answer(_PUBACK, 2)
+
+    def await_puback(self):
+        """Return when the broker has acknowledged what send() sent. Raises CameraError."""
+        self._await_answer(_PUBACK, 2, self._puback_ms)
 
     def subscribe(self, topic, qos=0):
-        """Subscribe; returns when the SUBACK is there, within limits_s.reply.
+        """Subscribe; returns when the SUBACK is there, within limits_s.suback.
 
         Raises CameraError, "auth" when the broker does not allow it.
         """
@@ -106,7 +116,7 @@ class Session(MQTTClient):
         self._send_str(topic)
         self.sock.write(bytes((qos,)))
         self.sock.flush()
-        answer = self._await_answer(_SUBACK, 3)
+        answer = self._await_answer(_SUBACK, 3, int(self._limits["suback"] * 1000))
         if answer[2] == 0x80:
             raise self._closing(CameraError("auth", "SUBACK 0x80"))
 
@@ -116,11 +126,12 @@ class Session(MQTTClient):
         Pings it, and notices when it is dead. Raises CameraError.
         """
         started = time.ticks_ms()
+        self.sock.answer_ms = self._ping_ms
         while True:
             waiting.turn()
             self._keep_alive()
             left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
-            if self.sock.wait_readable(min(max(left, 0), 500)):
+            if self.sock.wait_readable(waiting.slice_ms(left) if left > 0 else 0):
                 self._next_packet()
                 return
             if left <= 0:
@@ -151,7 +162,7 @@ class Session(MQTTClient):
                 self._pinged_at = now
         elif time.ticks_diff(self.sock.heard_at, self._pinged_at) >= 0:
             self._pinged_at = None
-        elif time.ticks_diff(now, self._pinged_at) >= self._reply_ms:
+        elif time.ticks_diff(now, self._pinged_at) >= self._ping_ms:
             raise self._closing(CameraError("timeout", "no PINGRESP"))
 
     def _next_packet_id(self):
@@ -159,11 +170,12 @@ class Session(MQTTClient):
         self.pid = self.pid % 0xFFFF + 1
         self.sock.write(struct.pack("!H", self.pid))
 
-    def _await_answer(self, kind, size):
+    def _await_answer(self, kind, size, limit_ms):
         """The `size` bytes behind the length of the answer to the last packet id."""
         started = time.ticks_ms()
+        self.sock.answer_ms = limit_ms
         while True:
-            if time.ticks_diff(time.ticks_ms(), started) > self._reply_ms:
+            if time.ticks_diff(time.ticks_ms(), started) > limit_ms:
                 raise self._closing(CameraError("timeout", "no answer of type %d" % (kind >> 4)))
             waiting.turn()
             if self._next_packet(kind) != kind:

@@ -5,7 +5,7 @@ Both sides use this file: the camera at boot, the host in `anchorcam config chec
 
 import json
 
-from camera.topics import ID_MAX, is_id
+from camera import rules
 
 NETWORK_KINDS = ("wifi", "ethernet")
 FRAMESIZES = ("QQVGA", "QVGA", "VGA", "SVGA", "XGA", "HD", "SXGA", "UXGA", "FHD")
@@ -24,141 +24,80 @@ class SettingsError(Exception):
         self.anchors = anchors
 
 
-# A rule takes a value and returns None, or what would be right.
-
-
-def _number(least, most, unit):
-    def rule(value):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not least <= value <= most:
-            return "a number from %s to %s%s" % (least, most, unit)
-
-    return rule
-
-
-def _whole(least, most, unit=""):
-    def rule(value):
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_whole or not least <= value <= most:
-            return "a whole number from %d to %d%s" % (least, most, unit)
-
-    return rule
-
-
-def _one_of(*choices):
-    def rule(value):
-        if value not in choices:
-            return "one of " + ", ".join('"%s"' % choice for choice in choices)
-
-    return rule
-
-
-def _id(value):
-    if not is_id(value):
-        return '1 to %d letters, digits, "-" or "_"' % ID_MAX
-
-
-def _text(most):
-    def rule(value):
-        if not isinstance(value, str) or not 0 < len(value.encode()) <= most:
-            return "text of 1 to %d bytes" % most
-
-    return rule
-
-
-def _is_host(value):
-    # A NUL would end the name early inside mbedTLS; a space or "/" is a URL pasted whole.
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= 253
-        and all(char.isalpha() or char.isdigit() or char in ".-_" for char in value)
-        and all(ord(char) < 128 for char in value)
-    )
-
-
-def _host(value):
-    if not _is_host(value):
-        return 'a host name or IPv4 address, without "mqtts://" and without port'
-
-
-def _prefix(value):
-    if not isinstance(value, str) or not all(is_id(level) for level in value.split("/")):
-        return 'topic levels of letters, digits, "-" or "_", joined by "/"'
-
-
-def _anchor_file(value):
-    if (
-        not isinstance(value, str)
-        or not value.endswith(".der")
-        or not is_id(value[:-4].replace(".", "-"))
-    ):
-        return "the name of a .der file in anchors/, beside config.json, without a folder"
-
-
-def split_server(text):
-    """("pool.ntp.org" or "127.0.0.1:11123") to (host, port); port 123 unless given."""
-    host, colon, port = text.partition(":")
-    return host, int(port) if colon else 123
-
-
-def _server(value):
-    remedy = '"host" or "host:port", such as "pool.ntp.org"'
-    if not isinstance(value, str):
-        return remedy
-    host, colon, port = value.partition(":")
-    if not _is_host(host):
-        return remedy
-    if colon and not (port.isdigit() and 0 < int(port) < 65536):
-        return remedy
-
-
 _REQUIRED = object()
 
 # section -> field -> (rule, default). A list's rule is for each of its elements.
 _SECTIONS = {
     "camera": {
-        "id": (_id, _REQUIRED),
-        "interval_s": (_number(0.05, 86400, " seconds"), 10),
-        "framesize": (_one_of(*FRAMESIZES), "VGA"),
-        "quality": (_whole(1, 100), 80),
+        "id": (rules.identifier, _REQUIRED),
+        "interval_s": (rules.number(0.05, 86400, " seconds"), 10),
+        "framesize": (rules.one_of(*FRAMESIZES), "VGA"),
+        "quality": (rules.whole(1, 100), 80),
     },
     "network": {
-        "kind": (_one_of(*NETWORK_KINDS), _REQUIRED),
+        "kind": (rules.one_of(*NETWORK_KINDS), _REQUIRED),
         # 32: IEEE 802.11, the SSID element.
-        "ssid": (_text(32), None),
+        "ssid": (rules.text(32), None),
     },
     "clock": {
-        "servers": ([_server], ("0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org")),
-        "resync_s": (_whole(60, 604800, " seconds"), 21600),
+        "servers": ([rules.server], ("0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org")),
+        "resync_s": (rules.whole(60, 604800, " seconds"), 21600),
+        # A step over this is counted and logged.
+        "step_s": (rules.number(0.1, 3600, " seconds"), 5),
     },
-    "topics": {"prefix": (_prefix, "cameras")},
+    "topics": {"prefix": (rules.prefix, "cameras")},
+    # Of each step: docs/operations.md says what each of them is for.
     "limits_s": {
-        "link": (_number(1, 120, " seconds"), 20),
-        "clock": (_number(0.5, 60, " seconds"), 5),
-        # One call that cannot be cut into slices: it must end before the watchdog bites.
-        "connect": (_number(0.5, 20, " seconds"), 10),
-        "handshake": (_number(1, 120, " seconds"), 20),
-        "reply": (_number(0.5, 60, " seconds"), 10),
-        "write": (_number(0.5, 300, " seconds"), 20),
+        "link": (rules.number(1, 120, " seconds"), 20),
+        "clock": (rules.number(0.5, 60, " seconds"), 5),
+        "connect": (rules.number(0.5, 60, " seconds"), 10),
+        "handshake": (rules.number(1, 120, " seconds"), 20),
+        "connack": (rules.number(0.5, 60, " seconds"), 10),
+        "suback": (rules.number(0.5, 60, " seconds"), 10),
+        "puback": (rules.number(0.5, 60, " seconds"), 10),
+        "ping": (rules.number(0.5, 60, " seconds"), 10),
+        "write": (rules.number(0.5, 300, " seconds"), 20),
+        "attempt": (rules.number(1, 600, " seconds"), 90),
     },
-    "retry_s": {
-        "first": (_number(0.1, 60, " seconds"), 1),
-        "most": (_number(1, 3600, " seconds"), 60),
+    "delivery": {
+        # failover: to the first broker that works; mirror: to all of them.
+        "mode": (rules.one_of("failover", "mirror"), "failover"),
+        # Which goes first while there is a backlog.
+        "first": (rules.one_of("live", "backlog"), "live"),
+    },
+    "spool": {
+        # None: /sdcard/spool with an SD card in, otherwise spool beside config.json.
+        "folder": (rules.text(64), None),
+        "most_kb": (rules.whole(0, 2097152, " KiB, 0 for no spool"), 4096),
+        "free_kb": (rules.whole(0, 2097152, " KiB"), 256),
+        # None: spool.FLASH_WRITES_PER_DAY on flash, unlimited on an SD card.
+        "writes_per_day": (rules.whole(24, 10000000), None),
+    },
+    "recovery": {
+        "first_s": (rules.number(0.1, 60, " seconds"), 1),
+        "most_s": (rules.number(1, 3600, " seconds"), 60),
+        "next_broker_after": (rules.whole(1, 100, " failures"), 3),
+        "return_after_s": (rules.number(1, 86400, " seconds"), 300),
+        "radio_after": (rules.whole(1, 1000, " failures"), 5),
+        "reboot_after_s": (rules.number(10, 604800, " seconds"), 3600),
     },
 }
+# Each anchor in use costs a TLS context, each broker of a mirror a connection's buffers.
+BROKERS_MAX = 4
+ANCHORS_MAX = 4
 _BROKER = {
-    "host": (_host, _REQUIRED),
-    "port": (_whole(1, 65535), 8883),
-    "user": (_id, _REQUIRED),
-    "anchors": ([_anchor_file], _REQUIRED),
+    "host": (rules.host, _REQUIRED),
+    "port": (rules.whole(1, 65535), 8883),
+    "user": (rules.identifier, _REQUIRED),
+    "anchors": ([rules.anchor_file], _REQUIRED),
     # MQTT 3.1.1, 3.1.2.10: 16 bits; 0 would switch off the notice of a dead peer.
-    "keepalive_s": (_whole(5, 65535, " seconds"), 60),
+    "keepalive_s": (rules.whole(5, 65535, " seconds"), 60),
 }
 # So that CONNECT, with the will, is one TLS record: the handshake runs inside that write.
-_PASSWORD = _text(2048)
+_PASSWORD = rules.text(2048)
 _SECRETS = {
     # 63: IEEE 802.11, a WPA passphrase; 64 hexadecimal digits are a raw key.
-    "network_key": (_text(64), None),
+    "network_key": (rules.text(64), None),
     "passwords": (None, {}),
 }
 
@@ -280,15 +219,21 @@ def _show(value):
 
 
 def _brokers(given, problems):
-    # One broker and one anchor: fail-over over several is not there yet.
-    if not isinstance(given, list) or len(given) != 1:
-        problems.append(("brokers", "is not a list of one", "[{...}], one broker"))
+    if not isinstance(given, list) or not 0 < len(given) <= BROKERS_MAX:
+        right = "[{...}, ...], 1 to %d brokers, the one to prefer first" % BROKERS_MAX
+        problems.append(("brokers", "is " + _show(given), right))
         return []
-    broker = _section(given[0], _BROKER, "brokers[0]", problems)
-    anchors = broker.get("anchors")
-    if isinstance(anchors, list) and len(anchors) > 1:
-        problems.append(("brokers[0].anchors", "names several", "one anchor"))
-    return [broker]
+    brokers = []
+    for index, one in enumerate(given):
+        where = "brokers[%d]" % index
+        broker = _section(one, _BROKER, where, problems)
+        anchors = broker.get("anchors")
+        if isinstance(anchors, list) and len(anchors) > ANCHORS_MAX:
+            problems.append(
+                (where + ".anchors", "names %d" % len(anchors), "1 to %d" % ANCHORS_MAX)
+            )
+        brokers.append(broker)
+    return brokers
 
 
 def _usable_anchors(settings):
@@ -298,7 +243,7 @@ def _usable_anchors(settings):
         for anchors in named
         if isinstance(anchors, list)
         for anchor in anchors
-        if _anchor_file(anchor) is None
+        if rules.anchor_file(anchor) is None
     ]
 
 

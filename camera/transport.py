@@ -20,7 +20,6 @@ RECORD_BYTES = 4096
 # More than the longest packet that a camera has a use for, which is a command.
 READ_MAX_BYTES = 4096
 
-_SLICE_MS = 1000
 _IPPROTO_TCP = 6
 # lwIP's is not POSIX's 1 but 0x40 (extmod/modlwip.c); the Unix port does not name it.
 _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
@@ -29,16 +28,17 @@ _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
 class Transport:
     """A verified connection to a broker. Raises CameraError, and is of no use after that.
 
-    anchor: an anchors.Anchor; limits: the section limits_s of the settings.
+    address: where the host is, "a.b.c.d"; anchor: an anchors.Anchor; limits: the section
+    limits_s of the settings. answer_ms: the limit of a read, for the reader to set.
     """
 
-    def __init__(self, host, port, anchor, limits):
+    def __init__(self, host, address, port, anchor, limits):
+        self.answer_ms = int(limits["connack"] * 1000)
         self._write_ms = int(limits["write"] * 1000)
-        self._reply_ms = int(limits["reply"] * 1000)
         self._out = bytearray(RECORD_BYTES)
         self._out_view = memoryview(self._out)
         self._out_used = 0
-        self._raw = _connect(host, port, limits["connect"])
+        self._raw = _connect(address, port, int(limits["connect"] * 1000))
         try:
             anchor.begin()
             self._tls = anchor.context.wrap_socket(
@@ -62,7 +62,7 @@ class Transport:
         # Not the socket but the TLS object: it knows in which direction it waits.
         either.register(self._tls, select.POLLOUT)
         try:
-            self._send(self._out_view[: self._out_used], int(limit_s * 1000), either)
+            self._send(self._out, 0, self._out_used, int(limit_s * 1000), either)
         except (ValueError, OSError, MemoryError) as error:
             self.close()
             raise _closed_or(error, anchors.reason)
@@ -72,33 +72,46 @@ class Transport:
     def write(self, data, size=None):
         """Take data (bytes-like), or its first size bytes, to be sent with flush().
 
-        What fills the record buffer is sent at once.
+        What fills the record buffer is sent at once, from where it is.
         """
         length = len(data) if size is None else size
         room = RECORD_BYTES - self._out_used
-        if length < room:
-            self._out[self._out_used : self._out_used + length] = (
-                data if length == len(data) else memoryview(data)[:length]
+        at = 0
+        if self._out_used + length >= RECORD_BYTES:
+            self._out[self._out_used :] = memoryview(data)[:room]
+            self._out_used = RECORD_BYTES
+            self.flush()
+            at = room
+            whole = (length - at) // RECORD_BYTES * RECORD_BYTES
+            if whole:
+                self._send_all(data, at, whole)
+                at += whole
+        if at < length:
+            left = length - at
+            self._out[self._out_used : self._out_used + left] = (
+                data if left == len(data) else memoryview(data)[at:length]
             )
-            self._out_used += length
-            return
-        view = memoryview(data)
-        self._out[self._out_used :] = view[:room]
-        self._out_used = RECORD_BYTES
+            self._out_used += left
+
+    def write_file(self, file, size):
+        """Send the next size bytes of a file, by way of the record buffer. Raises OSError too."""
         self.flush()
-        if length - room >= RECORD_BYTES:
-            self._send_all(view[room:length])
-        else:
-            self.write(view[room:length])
+        while size:
+            count = file.readinto(self._out, min(size, RECORD_BYTES))
+            if not count:
+                self.close()
+                raise CameraError("spool", "a file became shorter while it was sent")
+            self._send_all(self._out, 0, count)
+            size -= count
 
     def flush(self):
         """Send what was written; within limits_s.write."""
         if self._out_used:
-            self._send_all(self._out_view[: self._out_used])
+            self._send_all(self._out, 0, self._out_used)
             self._out_used = 0
 
     def read(self, size):
-        """Exactly size bytes, within limits_s.reply.
+        """Exactly size bytes, within answer_ms.
 
         Of more than READ_MAX_BYTES only so many are kept, which ones is not said: who can
         use no more looks at the length. (Refusing them would end the connection, and a
@@ -110,32 +123,34 @@ class Transport:
             self.close()
             raise CameraError("protocol", "%d bytes at once" % size)
         data = bytearray(min(size, READ_MAX_BYTES))
-        view = memoryview(data)
         started = time.ticks_ms()
         got = 0
         while got < size:
             at = got % READ_MAX_BYTES
             try:
-                count = self._tls.readinto(view[at : at + size - got])
+                # Views cost heap; an answer comes whole.
+                count = self._tls.readinto(memoryview(data)[at : at + size - got] if got else data)
             except (OSError, ValueError) as error:
                 self.close()
                 raise _closed_or(error, _lost)
             if count:
                 got += count
-                if time.ticks_diff(time.ticks_ms(), started) > self._reply_ms:
-                    self._late(self._reply_ms)
+                if time.ticks_diff(time.ticks_ms(), started) > self.answer_ms:
+                    self._late(self.answer_ms)
             elif count == 0:
                 self.close()
                 raise CameraError("broker_closed")
             else:
-                self._wait(self._readable, started, self._reply_ms)
+                self._wait(self._readable, started, self.answer_ms)
         self.heard_at = time.ticks_ms()
         return data
 
     def wait_readable(self, limit_ms):
         """True when a read would find something, waiting at most limit_ms for it."""
         self.flush()
-        return bool(self._incoming.poll(limit_ms))
+        for _ in self._incoming.ipoll(limit_ms):
+            return True
+        return False
 
     def setblocking(self, flag):
         """umqtt.simple calls this; it would discard the limits."""
@@ -148,25 +163,26 @@ class Transport:
             except OSError:
                 pass
 
-    def _send_all(self, view):
+    def _send_all(self, data, at, size):
         try:
-            self._send(view, self._write_ms, self._writable)
+            self._send(data, at, size, self._write_ms, self._writable)
         except (OSError, ValueError) as error:
             self.close()
             raise _closed_or(error, _lost)
 
-    def _send(self, view, limit_ms, poll):
+    def _send(self, data, at, size, limit_ms, poll):
         started = time.ticks_ms()
-        sent = 0
-        while sent < len(view):
+        end = at + size
+        while at < end:
+            waiting.turn()
             # After a write that would block mbedTLS must be given the same bytes again.
             # One record at a time: MicroPython's write() goes on until the socket takes no
             # more, and lwIP's may wait 10 s for memory inside each (extmod/modlwip.c).
-            count = self._tls.write(view[sent : sent + RECORD_BYTES])
-            waiting.turn()
+            # With offset and length, for a slice would cost heap for each record.
+            count = self._tls.write(data, at, min(end - at, RECORD_BYTES))
             if count:
-                sent += count
-                if sent < len(view) and time.ticks_diff(time.ticks_ms(), started) >= limit_ms:
+                at += count
+                if at < end and time.ticks_diff(time.ticks_ms(), started) >= limit_ms:
                     self._late(limit_ms)
             else:
                 self._wait(poll, started, limit_ms)
@@ -176,38 +192,52 @@ class Transport:
         if left <= 0:
             self._late(limit_ms)
         waiting.turn()
-        poll.poll(min(left, _SLICE_MS))
+        for _ in poll.ipoll(waiting.slice_ms(left)):
+            return
 
     def _late(self, limit_ms):
         self.close()
         raise CameraError("timeout", "%d ms" % limit_ms)
 
 
-def _connect(host, port, limit_s):
-    waiting.turn()
-    try:
-        # AF_INET: lwIP's sockets on the camera are IPv4.
-        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
-    except (OSError, IndexError) as error:
-        raise CameraError("dns", "%s: %s" % (host, error))
-    waiting.turn()
+def _connect(address, port, limit_ms):
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         # Before connect(): of a connection that was reset since, lwIP dereferences NULL here.
         sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
-        # One call, so that a time-out is a sound limit; from here on nothing blocks.
-        sock.settimeout(limit_s)
-        sock.connect(address)
         sock.setblocking(False)
+        try:
+            sock.connect(socket.getaddrinfo(address, port)[0][-1])
+        except OSError as error:
+            if error.errno not in _IN_PROGRESS:
+                raise
+        _await_connected(sock, limit_ms)
     except OSError as error:
         sock.close()
-        code = "timeout" if error.errno in _TIMEOUTS else "refused"
-        raise CameraError(code, "%s:%d: %s" % (host, port, error))
+        raise CameraError("refused", "%s:%d: %s" % (address, port, error))
+    except CameraError:
+        sock.close()
+        raise
     return sock
 
 
-# ETIMEDOUT (Linux, lwIP), and what the Unix port gives instead: EINPROGRESS, EAGAIN.
-_TIMEOUTS = (110, 116, 115, 11)
+def _await_connected(sock, limit_ms):
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    started = time.ticks_ms()
+    while True:
+        waiting.turn()
+        left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
+        if left <= 0:
+            raise CameraError("timeout", "no TCP connection in %d ms" % limit_ms)
+        for _, event in poll.ipoll(waiting.slice_ms(left)):
+            if event & (select.POLLERR | select.POLLHUP):
+                raise OSError("nothing listens there, or it cannot be reached")
+            return
+
+
+# EINPROGRESS (Linux, lwIP; newlib).
+_IN_PROGRESS = (115, 119)
 # ECONNRESET, EPIPE, ENOTCONN, ECONNABORTED (Linux, lwIP; two each, for mimxrt has newlib's
 # numbers), MBEDTLS_ERR_SSL_CONN_EOF: the other side went away, which says nothing of
 # certificates.

@@ -2,27 +2,30 @@
 
 import machine
 
-# STM32 boards can count to about 32 s. The longest thing between two feeds that cannot
-# be cut into slices is one DNS look-up: 14 s (lwIP).
-TIMEOUT_MS = 30000
+# The slowest step that cannot be cut into slices is one write: in it lwIP may wait 10 s for
+# memory (extmod/modlwip.c). STM32 boards can count to about 32 s, the AE3 to 10.7 s
+# (ports/alif/machine_wdt.c).
+TIMEOUTS_MS = (30000, 10600)
+
+# What it counts to, None: this board has none.
+timeout_ms = None
 
 _watchdog = None
 
 
 def start():
-    """Start the watchdog; False where the board has none that counts so far.
-
-    It cannot be stopped again.
-    """
-    global _watchdog
-    if _watchdog is None and hasattr(machine, "WDT"):
+    """Start the watchdog, which cannot be stopped again; False where the board has none."""
+    global _watchdog, timeout_ms
+    if not hasattr(machine, "WDT"):
+        return False
+    for timeout in TIMEOUTS_MS:
         try:
-            _watchdog = machine.WDT(timeout=TIMEOUT_MS)
+            _watchdog = machine.WDT(timeout=timeout)
         except ValueError:
-            # The AE3's ends at 10.7 s (ports/alif/machine_wdt.c), which a sound DNS
-            # look-up outlasts.
-            pass
-    return _watchdog is not None
+            continue
+        timeout_ms = timeout
+        return True
+    return False
 
 
 def feed():

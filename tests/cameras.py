@@ -12,7 +12,10 @@ from host_tools.virtual_camera.sensor import Frames, Scene
 from tests.brokers import BrokerProcess, wait_for
 
 # Small, so that a failure takes a test seconds and not a minute.
-LIMITS = {"link": 5, "clock": 0.5, "connect": 2, "handshake": 5, "reply": 2, "write": 5}
+LIMITS = {
+    **{"link": 5, "clock": 0.5, "connect": 2, "handshake": 5, "connack": 2},
+    **{"suback": 2, "puback": 2, "ping": 2, "write": 5, "attempt": 20},
+}
 
 
 class CameraUnderTest:
@@ -49,7 +52,10 @@ class CameraUnderTest:
                 }
             ],
             "limits_s": dict(LIMITS),
-            "retry_s": {"first": 0.1, "most": 1},
+            "recovery": {"first_s": 0.1, "most_s": 1, "radio_after": 1000},
+            # In order, so that a test may count.
+            "delivery": {"first": "backlog"},
+            "spool": {"free_kb": 0, "writes_per_day": 10_000_000},
         }
         endpoint = broker.endpoint()
         self.secrets = {"passwords": dict(endpoint.passwords)}

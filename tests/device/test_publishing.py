@@ -43,7 +43,7 @@ def test_snapshots_arrive_intact_and_in_order(
     assert health["clock"] == "ntp"
     # A leaf lives 90 days, the roots for decades: read from the verified chain itself.
     assert 80 <= health["leaf_days"] <= 90
-    assert health["anchor_days"] > health["chain_days"] > 365
+    assert health["anchor_days"] > min(health["chain_days"]) > 365
 
 
 @pytest.mark.parametrize("release", sorted(umqtt.PINS))
@@ -93,8 +93,8 @@ def test_a_snapshot_that_the_broker_will_not_have(
             seqs = [receiver.snapshot().fields["seq"] for _ in range(4)]
             # 10000, 10001 and 90000 bytes in turn: every third is given up.
             assert seqs == [1, 2, 4, 5]
-            camera.line("snapshot 3 is given up, it was sent 3 times")
-            receiver.report("health", dropped=1)
+            camera.line("snapshots 3 to 3 of boot 1 dropped: refused")
+            receiver.report("health", drops=[[1, 3, 3, "refused"]])
 
 
 def test_rsa_chain(camera: CameraUnderTest, broker: BrokerProcess) -> None:

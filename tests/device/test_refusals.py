@@ -200,15 +200,14 @@ def test_a_broker_that_stops_reading(
     with tls_listening(tmp_path, lambda stream: done.wait(DEADLINE_S)) as (port, anchor):
         (camera.flash / "anchors/root.der").write_bytes(anchor)
         (camera.flash / "main.py").write_text(
-            "from camera import anchors, clock, settings, transport\n"
+            "from camera import anchors, clock, settings, transport, uptime\n"
             "read = lambda path: open(path).read()\n"
             "complete = settings.load(read('config.json'), read('secrets.json'))\n"
             "limits = complete['limits_s']\n"
             "limits['write'] = 1\n"
-            "servers = complete['clock']['servers']\n"
-            "clock.Clock(servers, 1, 3600, clock.Uptime()).sync()\n"
+            "clock.Clock(complete['clock'], 1, uptime.Uptime()).sync()\n"
             "anchor = anchors.Anchor('anchors/root.der')\n"
-            f"pipe = transport.Transport('localhost', {port}, anchor, limits)\n"
+            f"pipe = transport.Transport('localhost', '127.0.0.1', {port}, anchor, limits)\n"
             "pipe.write(b'hello')\n"
             "pipe.handshake(5)\n"
             "print('shaken')\n"
@@ -319,7 +318,7 @@ def kiss_of_death(request: bytes) -> bytes | None:
 @pytest.mark.parametrize(
     ("lie", "words"),
     [
-        (year_ago, "its time is before this program was written"),
+        (year_ago, "its time is before one that was right already"),
         (forged, "no answer in 500 ms"),
         (kiss_of_death, "its time is not to be used"),
         (lambda request: request, "no answer in 500 ms"),
@@ -341,7 +340,10 @@ def test_a_clock_that_lies_is_not_believed(
         # The next server in the list sets it right.
         camera.config["clock"]["servers"] = [liar, honest]
         with camera:
-            assert abs(receiver.snapshot().fields["ts"] / 1000 - time.time()) < 1
+            # The first are taken before there is a clock.
+            while (sent_ms := receiver.snapshot().fields.get("ts")) is None:
+                pass
+            assert abs(sent_ms / 1000 - time.time()) < 5
             assert receiver.report("health")["clock_source"] == honest
 
 
