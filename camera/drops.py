@@ -66,10 +66,7 @@ class Drops:
 
     def has(self, boot, seq):
         """True when this snapshot was given up."""
-        for known in self._ranges:
-            if known[0] == boot and known[1] <= seq <= known[2]:
-                return True
-        return False
+        return any(known[0] == boot and known[1] <= seq <= known[2] for known in self._ranges)
 
     def to_tell(self):
         """[[boot, first, last, reason], ...] for the next health message."""

@@ -51,9 +51,10 @@ def turn():
     """
     watchdog.feed()
     _work()
-    if _attempt_ms is not None:
-        if time.ticks_diff(time.ticks_ms(), _attempt_started) > _attempt_ms:
-            raise CameraError("timeout", "the whole attempt, %d ms" % _attempt_ms)
+    if _attempt_ms is None:
+        return
+    if time.ticks_diff(time.ticks_ms(), _attempt_started) > _attempt_ms:
+        raise CameraError("timeout", "the whole attempt, %d ms" % _attempt_ms)
 
 
 def sleep(ms):
