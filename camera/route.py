@@ -12,7 +12,6 @@ from camera.drops import Drops
 from camera.errors import CameraError, code_of
 from camera.spool import Spool
 
-HEALTH_INTERVAL_MS = 30000
 # A snapshot that a broker ends the connection for, such as one over its limit, must not
 # keep all others back for ever.
 SEND_TRIES = 5
@@ -44,6 +43,7 @@ class Route:
         self.drops = Drops("drops" + name)
         self.spool = Spool(settings["spool"], name, self.drops, app.uptime)
         self._app = app
+        self._health_ms = int(settings["camera"]["health_s"] * 1000)
         self._live_first = settings["delivery"]["first"] == "live"
         prefix = settings["topics"]["prefix"]
         camera_id = settings["camera"]["id"]
@@ -225,7 +225,7 @@ class Route:
             self.spool.drop(boot, seq, drops.REFUSED)
 
     def _send_health(self, now):
-        self._health_at_ms = now + HEALTH_INTERVAL_MS
+        self._health_at_ms = now + self._health_ms
         self._app.collect()
         self._session.publish(self._health_topic, health.health(self._app, self))
         self.drops.told()

@@ -33,6 +33,7 @@ _SECTIONS = {
         "interval_s": (rules.number(0.05, 86400, " seconds"), 10),
         "framesize": (rules.one_of(*FRAMESIZES), "VGA"),
         "quality": (rules.whole(1, 100), 80),
+        "health_s": (rules.number(1, 3600, " seconds"), 30),
     },
     "network": {
         "kind": (rules.one_of(*NETWORK_KINDS), _REQUIRED),

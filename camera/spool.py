@@ -202,7 +202,7 @@ class Spool:
 
     def _open_checked(self, path, size):
         try:
-            file = open(path, "rb")
+            file = open(path, "rb")  # noqa: SIM115 - it is the caller's when it is good
         except OSError:
             return None
         buffer = self._buffer

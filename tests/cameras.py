@@ -40,7 +40,7 @@ class CameraUnderTest:
         self._library = library
         clock = broker.ready["clock"]
         self.config: dict[str, Any] = {
-            "camera": {"id": "cam1", "interval_s": 0.1, "framesize": "QVGA"},
+            "camera": {"id": "cam1", "interval_s": 0.1, "framesize": "QVGA", "health_s": 1},
             "network": {"kind": "wifi", "ssid": "test"},
             "clock": {"servers": [f"{clock['host']}:{clock['port']}"]},
             "brokers": [

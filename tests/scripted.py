@@ -111,6 +111,8 @@ def clock_answering(answer: Callable[[bytes], bytes | None]) -> Iterator[str]:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        yield f"127.0.0.1:{service.getsockname()[1]}"
-        stop.set()
-        thread.join(DEADLINE_S)
+        try:
+            yield f"127.0.0.1:{service.getsockname()[1]}"
+        finally:
+            stop.set()
+            thread.join(DEADLINE_S)

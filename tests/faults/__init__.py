@@ -1,0 +1,1 @@
+"""The network, the broker, the clock and the power fail on purpose."""
