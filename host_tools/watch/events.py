@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-Kind = Literal["snapshot", "missing", "state", "connection", "note"]
+Kind = Literal["snapshot", "missing", "dropped", "state", "connection", "note"]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from camera import stamp
+from host_tools.watch.verdicts import Dropped
 
 # More than any camera sends (1 MiB), as much as the test broker lets through.
 SNAPSHOT_MAX = 2 * 1024 * 1024
 # Health is under 1 KB; whatever is much longer is not one.
 REPORT_MAX = 16 * 1024
+# As many as a camera tells at a time.
+DROPS_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Health:
 
     boot: int | None = None
     seq: int | None = None
-    dropped: int = 0
+    held: tuple[int, int] | None = None  # the oldest (boot, seq) not acknowledged
+    spooled: int = 0
+    drops: tuple[Dropped, ...] = ()
     clock: str | None = None
     clock_age_s: int | None = None
     anchor: str | None = None
@@ -96,7 +101,9 @@ def read_health(payload: bytes) -> Health | None:
     return Health(
         boot=_count(fields.get("boot"), 1),
         seq=_count(fields.get("seq")),
-        dropped=_count(fields.get("dropped")) or 0,
+        held=_identity(fields.get("spool_from")),
+        spooled=_count(fields.get("spooled")) or 0,
+        drops=_drops(fields.get("drops")),
         clock=_word(fields.get("clock")),
         clock_age_s=_count(fields.get("clock_age_s")),
         anchor=_word(fields.get("anchor")),
@@ -135,6 +142,25 @@ def _count(value: object, least: int = 0) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= stamp.COUNT_MAX:
         return value
     return None
+
+
+def _identity(value: object) -> tuple[int, int] | None:
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    boot, seq = _count(value[0], 1), _count(value[1], 1)
+    return (boot, seq) if boot and seq else None
+
+
+def _drops(value: object) -> tuple[Dropped, ...]:
+    drops = []
+    for entry in value[:DROPS_MAX] if isinstance(value, list) else ():
+        if not isinstance(entry, list) or len(entry) != 4:
+            continue
+        boot, first, last = (_count(number, 1) for number in entry[:3])
+        reason = _word(entry[3])
+        if boot and first and last and reason and first <= last:
+            drops.append(Dropped(boot, first, last, reason))
+    return tuple(drops)
 
 
 def _word(value: object) -> str | None:

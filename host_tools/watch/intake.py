@@ -22,10 +22,24 @@ from host_tools.watch.evidence import (
     read_state,
 )
 from host_tools.watch.ledger import Ledger, LedgerError, Row
-from host_tools.watch.verdicts import VERIFIED, Judgement, Track, Verdict
+from host_tools.watch.verdicts import (
+    VERIFIED,
+    Dropped,
+    Judgement,
+    Missing,
+    Track,
+    Verdict,
+)
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
 CAMERAS_MAX = 1000
+# What the camera's reasons mean (camera/drops.py).
+_DROPPED = {
+    "full": "its spool was full",
+    "unstored": "it could not store it",
+    "damaged": "its file was damaged",
+    "refused": "no broker took it",
+}
 # The latency shown is the median of this many snapshots.
 LATENCIES = 50
 
@@ -105,7 +119,13 @@ class Intake:
         if camera is None:
             return None
         if not retained and health.boot is not None and health.seq is not None:
-            camera.track.health(health.boot, health.seq, health.dropped, time.monotonic())
+            camera.track.health(
+                health.boot,
+                health.seq,
+                time.monotonic(),
+                held=health.held,
+                drops=health.drops,
+            )
             self._record(camera)
         camera.health = health
         return None
@@ -143,18 +163,8 @@ class Intake:
             news = camera.track.tick(time.monotonic())
             if news:
                 self._record(camera)
-            for boot, first, last in news:
-                count = last - first + 1
-                which = f"seq {first}" if count == 1 else f"seq {first} to {last} ({count})"
-                fields = {"boot": boot, "seq": first, "to": last, "count": count}
-                self._tell(
-                    Event(
-                        "missing",
-                        f"{camera.name} boot {boot} {which}: missing",
-                        camera.name,
-                        fields | {"verdict": Verdict.MISSING},
-                    )
-                )
+            for lost in news:
+                self._tell(_loss(camera.name, lost))
 
     def view(self) -> list[CameraView]:
         """Every camera, by name."""
@@ -281,6 +291,23 @@ def _row(name: str, arrival: Arrival, judgement: Judgement, at: float) -> Row:
         arrival.sent_ms,
         received_ms,
     )
+
+
+def _loss(name: str, lost: Missing | Dropped) -> Event:
+    count = lost.last - lost.first + 1
+    which = f"seq {lost.first}" + (f" to {lost.last} ({count})" if count > 1 else "")
+    which = f"{name} boot {lost.boot} {which}"
+    fields: dict[str, object] = {
+        "boot": lost.boot,
+        "seq": lost.first,
+        "to": lost.last,
+        "count": count,
+    }
+    if isinstance(lost, Missing):
+        return Event("missing", f"{which}: missing", name, fields | {"verdict": Verdict.MISSING})
+    why = _DROPPED.get(lost.reason, lost.reason)
+    fields |= {"verdict": Verdict.DROPPED, "reason": lost.reason}
+    return Event("dropped", f"{which}: {Verdict.DROPPED}, {why}", name, fields)
 
 
 def _line(name: str, arrival: Arrival, judgement: Judgement) -> str:

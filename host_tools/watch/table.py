@@ -114,6 +114,8 @@ def _below(camera: CameraView, *, wide: bool) -> Text | None:
     parts: list[str | tuple[str, str]] = []
     if camera.path:
         parts.append((str(camera.path), "cyan"))
+    if camera.health.spooled:
+        parts.append((f"{camera.health.spooled} still in its spool", "yellow"))
     if not wide:
         if camera.health.anchor:
             parts.append(f"anchor {camera.health.anchor}")

@@ -5,17 +5,19 @@ What a watcher knows of one boot is kept as the range of expected seqs and the g
 so its size depends on the number of gaps and not on the number of snapshots.
 """
 
-import bisect
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from host_tools.watch.gaps import Boot, Fate, Gap
 
 # Kept for each camera. Past them the oldest is settled: what is missing of it stays missing.
 BOOTS_MAX = 8
 GAPS_MAX = 1000
 DAMAGED_MAX = 256
+# Of what dump() writes.
+_LAYOUT = 2
 
 
 class Verdict(StrEnum):
@@ -49,64 +51,13 @@ class Missing(NamedTuple):
     last: int
 
 
-@dataclass
-class _Gap:
+class Dropped(NamedTuple):
+    """Snapshots first to last of a boot that the camera gave up, and its reason."""
+
+    boot: int
     first: int
     last: int
-    # When later evidence showed it; None once it is counted as missing.
-    since: float | None
-
-    @property
-    def size(self) -> int:
-        return self.last - self.first + 1
-
-
-@dataclass
-class _Boot:
-    base: int  # the lowest seq expected; what was before it is unknown
-    top: int  # the highest seq known to have been sent; base - 1: none yet
-    high: int = 0  # the highest seq that arrived intact; 0: none yet
-    dropped: int = 0  # the camera's own count
-    settled: int = 0  # missing in gaps that are no longer kept
-    gaps: list[_Gap] = field(default_factory=list)  # ascending
-
-    def expect_from(self, seq: int, now: float) -> None:
-        """Lower base to seq: what lies between should have come too."""
-        if seq < self.base:
-            self.gaps.insert(0, _Gap(seq, self.base - 1, now))
-            self.base = seq
-
-    def sent_up_to(self, seq: int, now: float) -> None:
-        if seq > self.top:
-            self.gaps.append(_Gap(self.top + 1, seq, now))
-            self.top = seq
-
-    def gap_of(self, seq: int) -> int | None:
-        index = bisect.bisect_right(self.gaps, seq, key=lambda gap: gap.first) - 1
-        return index if index >= 0 and seq <= self.gaps[index].last else None
-
-    def arrive(self, seq: int, now: float) -> Judgement:
-        self.expect_from(seq, now)
-        self.sent_up_to(seq, now)
-        index = self.gap_of(seq)
-        if index is None:
-            return Judgement(Verdict.DUPLICATE, "it was here before")
-        gap = self.gaps[index]
-        self.gaps[index : index + 1] = [
-            part
-            for part in (_Gap(gap.first, seq - 1, gap.since), _Gap(seq + 1, gap.last, gap.since))
-            if part.size
-        ]
-        after, self.high = self.high, max(self.high, seq)
-        if gap.since is None:
-            return Judgement(Verdict.REORDERED, "late: it was counted as missing")
-        if seq < after:
-            return Judgement(Verdict.REORDERED, f"it came after seq {after}")
-        return Judgement(Verdict.DELIVERED)
-
-    def dump(self) -> list[Any]:
-        gaps = [(gap.first, gap.last, gap.since is None) for gap in self.gaps]
-        return [self.base, self.top, self.high, self.dropped, self.settled, gaps]
+    reason: str
 
 
 class Track:
@@ -121,7 +72,7 @@ class Track:
         # The newest (boot, seq) that arrived intact; (0, 0): none.
         self.newest = (0, 0)
         self._arrived: dict[str, int] = {}
-        self._boots: dict[int, _Boot] = {}
+        self._boots: dict[int, Boot] = {}
         # The boot during which watching began: later ones are expected from seq 1.
         self._origin = 0
         # The highest boot no longer kept, and what the boots no longer kept add to the counts.
@@ -129,14 +80,16 @@ class Track:
         self._settled = {Verdict.MISSING: 0, Verdict.DROPPED: 0}
         # Identities that arrived damaged, oldest first: here in a sense, so not missing.
         self._damaged: dict[tuple[int, int], None] = {}
-        self._news: list[Missing] = []
+        self._news: list[Missing | Dropped] = []
+        # The oldest (boot, seq) that the camera says it still holds.
+        self._held: tuple[int, int] | None = None
 
     def snapshot(self, boot: int, seq: int, now: float) -> Judgement:
         """An intact snapshot has arrived."""
         state = self._open(boot, seq, now)
         if state is None:
             return self.unverifiable(f"boot {boot} is too long ago to tell it from a duplicate")
-        judgement = state.arrive(seq, now)
+        judgement = _arrive(state, seq, now)
         if judgement.verdict in VERIFIED:
             self._damaged.pop((boot, seq), None)
             self.newest = max(self.newest, (boot, seq))
@@ -160,28 +113,37 @@ class Track:
         """A payload without proof of what it is has arrived."""
         return self._count(Judgement(Verdict.UNVERIFIABLE, reason))
 
-    def health(self, boot: int, seq: int, dropped: int, now: float) -> None:
-        """The camera says: seq is the highest handed to the network, 0 none yet.
+    def health(
+        self,
+        boot: int,
+        seq: int,
+        now: float,
+        *,
+        held: tuple[int, int] | None = None,
+        drops: Iterable[Dropped] = (),
+    ) -> None:
+        """The camera says: every snapshot of this boot up to seq was acknowledged or dropped.
 
-        dropped: how many snapshots of this boot that had a seq the camera gave up itself.
+        held: the oldest (boot, seq) that it still holds, None: it holds none. Nothing from
+        there on is missing, whatever came later. drops: what it gave up; each is counted once,
+        however often it is told.
         """
+        self._held = held
         state = self._open(boot, seq + 1, now)
         if state is None:
             return
         # It reached us, so what was sent after it should have.
         state.expect_from(seq + 1, now)
         state.sent_up_to(seq, now)
-        state.dropped = max(state.dropped, dropped)
+        for drop in sorted(drops, reverse=True):
+            self._drop(drop, now)
         self._bound(boot, state)
 
-    def tick(self, now: float) -> list[Missing]:
+    def tick(self, now: float) -> list[Missing | Dropped]:
         """Count as missing what has been overtaken for too long; returns what is new."""
         for boot, state in self._boots.items():
-            for gap in state.gaps:
-                if gap.since is not None and now - gap.since >= self.reorder_s:
-                    gap.since = None
-                    self._announce(boot, gap)
-            state.gaps = _joined(state.gaps)
+            for gap in state.overdue(now, self.reorder_s, self._held_from(boot)):
+                self._announce(boot, gap)
         news, self._news = self._news, []
         return news
 
@@ -190,21 +152,22 @@ class Track:
         counts = {verdict: self._arrived.get(verdict, 0) for verdict in Verdict}
         missing, dropped = self._settled.values()
         for boot, state in self._boots.items():
-            missing += self._missing(boot, state)
-            dropped += state.dropped
+            missing += state.missing(self._damaged_of(boot))
+            dropped += state.dropped()
         return counts | {Verdict.MISSING: missing, Verdict.DROPPED: dropped}
 
     def dump(self) -> str:
         """Everything but the times of pending gaps, as JSON for `load`."""
         return json.dumps(
             {
-                "v": 1,
+                "v": _LAYOUT,
                 "newest": self.newest,
                 "arrived": self._arrived,
                 "origin": self._origin,
                 "floor": self._floor,
                 "settled": self._settled,
                 "damaged": list(self._damaged),
+                "held": self._held,
                 "boots": {boot: state.dump() for boot, state in self._boots.items()},
             },
             separators=(",", ":"),
@@ -223,6 +186,8 @@ class Track:
 
     @classmethod
     def _load(cls, saved: Mapping[str, Any], reorder_s: float, now: float) -> "Track":
+        if saved["v"] != _LAYOUT:
+            raise ValueError(f"its layout is {saved['v']}, not {_LAYOUT}")
         track = cls(reorder_s)
         track.newest = (saved["newest"][0], saved["newest"][1])
         track._arrived = dict(saved["arrived"])
@@ -230,12 +195,12 @@ class Track:
         track._floor = saved["floor"]
         track._settled = {Verdict(name): count for name, count in saved["settled"].items()}
         track._damaged = {(boot, seq): None for boot, seq in saved["damaged"]}
-        for boot, (*numbers, gaps) in saved["boots"].items():
-            state = track._boots[int(boot)] = _Boot(*numbers)
-            state.gaps = [_Gap(first, last, None if old else now) for first, last, old in gaps]
+        track._held = (saved["held"][0], saved["held"][1]) if saved["held"] else None
+        for boot, state in saved["boots"].items():
+            track._boots[int(boot)] = Boot.load(state, now)
         return track
 
-    def _open(self, boot: int, seq: int, now: float) -> _Boot | None:
+    def _open(self, boot: int, seq: int, now: float) -> Boot | None:
         """The state of this boot; seq is the first heard of if it is new. None: too old."""
         if boot in self._boots:
             return self._boots[boot]
@@ -244,43 +209,50 @@ class Track:
         if not self._origin:
             self._origin = boot
         base = 1 if boot > self._origin else seq
-        self._boots[boot] = _Boot(base, base - 1)
+        self._boots[boot] = Boot(base, base - 1)
         if len(self._boots) > BOOTS_MAX:
             self._settle(min(self._boots))
         return self._boots.get(boot)
 
+    def _drop(self, drop: Dropped, now: float) -> None:
+        if drop.boot < self._origin and drop.boot not in self._boots:
+            return
+        state = self._open(drop.boot, drop.last + 1, now)
+        if state is None:
+            return
+        for gap in state.drop(drop.first, drop.last, now):
+            self._news.append(Dropped(drop.boot, gap.first, gap.last, drop.reason))
+        self._bound(drop.boot, state)
+
+    def _held_from(self, boot: int) -> int | None:
+        """The lowest seq of this boot that the camera may still hold, None: none."""
+        if self._held is None or boot < self._held[0]:
+            return None
+        return self._held[1] if boot == self._held[0] else 1
+
     def _settle(self, boot: int) -> None:
         state = self._boots[boot]
-        for gap in state.gaps:
-            self._declare(boot, gap)
-        self._settled[Verdict.MISSING] += self._missing(boot, state)
-        self._settled[Verdict.DROPPED] += state.dropped
+        while state.gaps:
+            self._settle_gap(boot, state)
+        self._settled[Verdict.MISSING] += state.settled_missing
+        self._settled[Verdict.DROPPED] += state.settled_dropped
         self._floor = boot
         del self._boots[boot]
 
-    def _bound(self, boot: int, state: _Boot) -> None:
+    def _bound(self, boot: int, state: Boot) -> None:
         while len(state.gaps) > GAPS_MAX:
-            gap = state.gaps[0]
-            self._declare(boot, gap)
-            state.settled += _lost(gap, self._damaged_of(boot))
-            del state.gaps[0]
+            self._settle_gap(boot, state)
 
-    def _missing(self, boot: int, state: _Boot) -> int:
-        damaged = self._damaged_of(boot)
-        lost = sum(_lost(gap, damaged) for gap in state.gaps if gap.since is None)
-        # What the camera dropped itself left a gap too: it is not missing as well.
-        return max(0, state.settled + lost - state.dropped)
+    def _settle_gap(self, boot: int, state: Boot) -> None:
+        gap = state.settle_first(self._damaged_of(boot))
+        if gap.fate is Fate.PENDING:
+            self._announce(boot, gap)
 
     def _damaged_of(self, boot: int) -> list[int]:
         """The seqs of this boot that arrived damaged, ascending."""
         return sorted(seq for at, seq in self._damaged if at == boot)
 
-    def _declare(self, boot: int, gap: _Gap) -> None:
-        if gap.since is not None:
-            gap.since = None
-            self._announce(boot, gap)
-
-    def _announce(self, boot: int, gap: _Gap) -> None:
+    def _announce(self, boot: int, gap: Gap) -> None:
         first = gap.first
         for seq in self._damaged_of(boot):
             if first <= seq <= gap.last:
@@ -295,19 +267,17 @@ class Track:
         return judgement
 
 
-def _lost(gap: _Gap, damaged: list[int]) -> int:
-    """How much of the gap did not even arrive damaged; damaged: seqs, ascending."""
-    return gap.size - (
-        bisect.bisect_right(damaged, gap.last) - bisect.bisect_left(damaged, gap.first)
-    )
-
-
-def _joined(gaps: list[_Gap]) -> list[_Gap]:
-    joined: list[_Gap] = []
-    for gap in gaps:
-        before = joined[-1] if joined else None
-        if before and before.last + 1 == gap.first and before.since is gap.since is None:
-            before.last = gap.last
-        else:
-            joined.append(gap)
-    return joined
+def _arrive(state: Boot, seq: int, now: float) -> Judgement:
+    state.expect_from(seq, now)
+    state.sent_up_to(seq, now)
+    highest = state.high
+    gap = state.arrive(seq)
+    if gap is None:
+        return Judgement(Verdict.DUPLICATE, "it was here before")
+    if gap.fate is Fate.MISSING:
+        return Judgement(Verdict.REORDERED, "late: it was counted as missing")
+    if gap.fate is Fate.DROPPED:
+        return Judgement(Verdict.REORDERED, "late: the camera had called it dropped")
+    if seq < highest:
+        return Judgement(Verdict.REORDERED, f"it came after seq {highest}")
+    return Judgement(Verdict.DELIVERED)

@@ -180,7 +180,7 @@ def test_a_broker_that_misbehaves(
     tmp_path: Path,
 ) -> None:
     # Time for pings between the snapshots.
-    camera.config["camera"]["interval_s"] = 60
+    camera.config["camera"] |= {"interval_s": 60, "health_s": 60}
     camera.broker["keepalive_s"] = 5
     with tls_listening(tmp_path, serve) as (port, anchor):
         camera.broker["port"] = port

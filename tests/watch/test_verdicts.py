@@ -1,12 +1,21 @@
 """The verdict machine: by example, and against a plain model for any interleaving."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.watch.verdicts import BOOTS_MAX, DAMAGED_MAX, GAPS_MAX, Missing, Track, Verdict
+from host_tools.watch.verdicts import (
+    BOOTS_MAX,
+    DAMAGED_MAX,
+    GAPS_MAX,
+    Dropped,
+    Missing,
+    Track,
+    Verdict,
+)
 
 REORDER_S = 10.0
 
@@ -64,7 +73,7 @@ def test_a_late_arrival_is_reordered_and_missing_no_more(track: Track) -> None:
 
 def test_the_high_water_mark_reveals_a_lost_tail(track: Track) -> None:
     verdict(track, 1)
-    track.health(1, 3, 0, now=0)
+    track.health(1, 3, now=0)
     assert track.tick(REORDER_S) == [Missing(1, 2, 3)]
     assert verdict(track, 3, now=20) == Verdict.REORDERED
     assert count(track, Verdict.MISSING) == 1
@@ -85,7 +94,7 @@ def test_a_later_boot_is_expected_from_its_first(track: Track) -> None:
 @pytest.mark.parametrize("by_health", [False, True])
 def test_what_was_before_the_watcher_is_unknown(track: Track, by_health: bool) -> None:
     if by_health:
-        track.health(7, 99, 0, now=0)
+        track.health(7, 99, now=0)
     verdict(track, 100, boot=7)
     assert track.tick(1e9) == []
 
@@ -110,9 +119,48 @@ def test_a_damaged_stamp_is_no_evidence_of_what_was_sent(track: Track) -> None:
 def test_what_the_camera_dropped_is_not_missing(track: Track) -> None:
     verdict(track, 1)
     verdict(track, 5)
-    track.health(1, 5, 2, now=0)
-    track.tick(REORDER_S)
-    assert (count(track, Verdict.MISSING), count(track, Verdict.DROPPED)) == (1, 2)
+    for _ in range(2):
+        track.health(1, 5, now=0, drops=[Dropped(1, 2, 3, "full")])
+    assert track.tick(REORDER_S) == [Dropped(1, 2, 3, "full"), Missing(1, 4, 4)]
+    track.health(1, 5, now=20, drops=[Dropped(1, 2, 4, "full")])
+    assert track.tick(1e9) == [Dropped(1, 4, 4, "full")]
+    assert (count(track, Verdict.MISSING), count(track, Verdict.DROPPED)) == (0, 3)
+
+
+def test_what_was_called_dropped_and_comes_all_the_same(track: Track) -> None:
+    verdict(track, 1)
+    track.health(1, 5, now=0, drops=[Dropped(1, 1, 5, "full")])
+    assert count(track, Verdict.DROPPED) == 4
+    assert verdict(track, 3) == Verdict.REORDERED
+    assert verdict(track, 3) == Verdict.DUPLICATE
+    assert count(track, Verdict.DROPPED) == 3
+
+
+def test_drops_before_the_first_snapshot_that_arrives(track: Track) -> None:
+    track.health(1, 9, now=0, drops=[Dropped(1, 1, 9, "full")])
+    assert verdict(track, 10) == Verdict.DELIVERED
+    assert track.tick(1e9) == [Dropped(1, 1, 9, "full")]
+
+
+def test_drops_of_before_the_watcher_are_not_its_business(track: Track) -> None:
+    track.health(5, 99, now=0, drops=[Dropped(5, 10, 20, "full"), Dropped(4, 1, 9, "full")])
+    assert verdict(track, 100, boot=5) == Verdict.DELIVERED
+    assert track.tick(1e9) == []
+    assert count(track, Verdict.DROPPED) == 0
+
+
+def test_what_the_camera_still_holds_is_not_missing(track: Track) -> None:
+    track.health(1, 0, now=0, held=(1, 3))
+    for seq in (1, 9):
+        verdict(track, seq)
+    verdict(track, 4, boot=2)
+    assert track.tick(1e6) == [Missing(1, 2, 2)]
+    track = Track.load(track.dump(), REORDER_S, 1e6)
+    assert track.tick(2e6) == []
+    # It says that nothing is held any more: the time begins.
+    track.health(1, 9, now=2e6, held=None)
+    assert track.tick(2e6 + REORDER_S - 1) == []
+    assert track.tick(2e6 + REORDER_S) == [Missing(1, 3, 8), Missing(2, 1, 3)]
 
 
 def test_memory_is_bounded(track: Track) -> None:
@@ -132,7 +180,7 @@ def test_memory_is_bounded(track: Track) -> None:
 def test_extreme_numbers_cost_nothing(track: Track) -> None:
     verdict(track, 1)
     verdict(track, 0xFFFFFFFF)
-    track.health(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, now=0)
+    track.health(0xFFFFFFFF, 0xFFFFFFFF, now=0, drops=[Dropped(0xFFFFFFFF, 1, 0xFFFFFFFF, "full")])
     track.tick(REORDER_S)
     assert verdict(track, 0x7FFFFFFF, now=20) == Verdict.REORDERED
     assert count(track, Verdict.MISSING) == 0xFFFFFFFF - 3
@@ -160,7 +208,7 @@ class Model:
     arrivals: int = 0
     damages: int = 0
     sent: dict[int, int] = field(default_factory=dict)
-    dropped: dict[int, int] = field(default_factory=dict)
+    dropped: set[tuple[int, int]] = field(default_factory=set)
 
     def feed(self, event: tuple[str, int, int, int]) -> None:
         kind, boot, seq, dropped = event
@@ -173,16 +221,22 @@ class Model:
             self.arrivals += 1
             self.arrived.add((boot, seq))
         else:
-            self.dropped[boot] = max(self.dropped.get(boot, 0), dropped)
+            self.dropped |= {(boot, each) for each in range(seq - dropped + 1, seq + 1) if each > 0}
 
     def counts(self) -> tuple[int, ...]:
         missing = 0
         for boot, top in self.sent.items():
-            here = self.arrived | self.damaged
-            lost = sum(1 for seq in range(1, top + 1) if (boot, seq) not in here)
-            missing += max(0, lost - self.dropped.get(boot, 0))
+            here = self.arrived | self.damaged | self.dropped
+            missing += sum(1 for seq in range(1, top + 1) if (boot, seq) not in here)
         duplicates = self.arrivals - len(self.arrived)
-        return len(self.arrived), duplicates, self.damages, missing, sum(self.dropped.values())
+        dropped = len(self.dropped - self.arrived)
+        return len(self.arrived), duplicates, self.damages, missing, dropped
+
+
+def health(track: Track, event: tuple[str, int, int, int], now: float, **held: Any) -> None:
+    _, boot, seq, dropped = event
+    drops = [Dropped(boot, max(seq - dropped + 1, 1), seq, "full")] if dropped else []
+    track.health(boot, seq, now, drops=drops, **held)
 
 
 @given(events=EVENTS, data=st.data())
@@ -201,12 +255,15 @@ def test_any_interleaving_ends_in_the_same_counts(
             case "corrupt":
                 track.corrupt((boot, seq), "broken")
             case "health":
-                track.health(boot, seq, dropped, now)
+                held = data.draw(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 12)))
+                health(track, (kind, boot, seq, dropped), now, held=held)
         model.feed((kind, boot, seq, dropped))
         if data.draw(st.booleans()):
             track.tick(now)
         if data.draw(st.booleans()):
             track = Track.load(track.dump(), REORDER_S, now)
+    track.tick(now)
+    track.health(1, 0, now)  # nothing is held any more
     track.tick(now + 1000)
     counts = track.counts()
     assert (
@@ -223,7 +280,7 @@ def test_dump_and_load_keep_everything(events: list[tuple[str, int, int, int]]) 
     track = Track(REORDER_S)
     for kind, boot, seq, dropped in events:
         if kind == "health":
-            track.health(boot, seq, dropped, 0)
+            health(track, (kind, boot, seq, dropped), 0)
         else:
             track.snapshot(boot, seq, 0)
     again = Track.load(track.dump(), REORDER_S, 0)
