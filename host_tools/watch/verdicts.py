@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from host_tools.watch.gaps import Boot, Fate, Gap
 
 # Kept for each camera. Past them the oldest is settled: what is missing of it stays missing.
-BOOTS_MAX = 8
-GAPS_MAX = 1000
+BOOTS_MAX = 32
+GAPS_MAX = 500
 DAMAGED_MAX = 256
 # Of what dump() writes.
 _LAYOUT = 2
