@@ -11,6 +11,7 @@ from camera.clock import Clock
 from camera.commands import Commands
 from camera.errors import CameraError, code_of
 from camera.link import Link
+from camera.resolver import Resolver
 from camera.route import Route
 from camera.sensor import Sensor
 
@@ -43,7 +44,8 @@ class App:
         self.restarted_for = state.recall(_RESTARTED_FOR) or None
         self.heap_min = gc.mem_free()
         self.link = Link(settings["network"], limits["link"])
-        self.clock = Clock(settings["clock"], limits["clock"], self.uptime)
+        self.resolver = Resolver(self.link, limits["dns"])
+        self.clock = Clock(settings["clock"], limits["clock"], self.uptime, self.resolver)
         self.sensor = Sensor(settings["camera"]["framesize"], settings["camera"]["quality"])
         self.commands = Commands(self, state.recall(_RESTARTED_BY))
         self._id = settings["camera"]["id"]

@@ -25,6 +25,7 @@ _NTP_ERA_S = 1 << 32
 # From a failed resync to the next: asking takes seconds in which nothing is published.
 _RETRY_MS = 600000
 _DAY_S = 86400
+_PORT = 123
 # Name of the state file.
 _KEPT = "time"
 
@@ -32,12 +33,14 @@ _KEPT = "time"
 class Clock:
     """Unix time that can be believed, or none.
 
-    clock_settings: the section clock; limit_s: for each server's answer. source: who gave
+    clock_settings: the section clock; limit_s: for each server's answer; resolver: a
+    resolver.Resolver. source: who gave
     the time; refused: answers before the floor; step_ms: of the last answer against what was
     believed before; steps: how many of them were over the limit.
     """
 
-    def __init__(self, clock_settings, limit_s, uptime):
+    def __init__(self, clock_settings, limit_s, uptime, resolver):
+        self._resolver = resolver
         self._servers = list(clock_settings["servers"])
         self._limit_ms = int(limit_s * 1000)
         self._resync_ms = clock_settings["resync_s"] * 1000
@@ -77,7 +80,7 @@ class Clock:
             waiting.turn()
             try:
                 unix_ms = self._ask(server)
-            except (OSError, ValueError) as error:
+            except (CameraError, OSError, ValueError) as error:
                 why += "%s: %s; " % (server, error)
                 continue
             if unix_ms // 1000 < self._floor_s:
@@ -125,8 +128,10 @@ class Clock:
 
     def _ask(self, server):
         """Unix time in ms from one server. Raises OSError or ValueError."""
-        host, port = split_server(server)
-        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][-1]
+        host, port = split_server(server, _PORT)
+        # A dotted address: nothing is looked up.
+        address = self._resolver.resolve(host)
+        where = socket.getaddrinfo(address, port, socket.AF_INET, socket.SOCK_DGRAM)[0][-1]
         request = bytearray(48)
         request[0] = 0x23  # version 4, mode 3 (client)
         # The transmit timestamp comes back as the originate timestamp: random bytes there
@@ -136,7 +141,7 @@ class Clock:
         try:
             sock.setblocking(False)
             sent_at = time.ticks_ms()
-            sock.sendto(request, address)
+            sock.sendto(request, where)
             answer = self._receive(sock, sent_at, request)
             delay_ms = time.ticks_diff(time.ticks_ms(), sent_at)
         finally:

@@ -116,7 +116,7 @@ class Dialer:
 
     def _log_in(self, broker, anchor_name, state_topic):
         anchor = self._app.anchor(anchor_name)
-        address = _resolve(broker["host"])
+        address = self._app.resolver.resolve(broker["host"])
         # mbedTLS needs its record buffers in one piece each.
         self._app.collect()
         self.conn += 1
@@ -150,13 +150,3 @@ class Dialer:
         if self._at:
             wait_ms = int(self._recovery["return_after_s"] * 1000)
             self.return_at_ms = self._app.uptime.ms() + wait_ms
-
-
-def _resolve(host):
-    import socket
-
-    try:
-        a = socket.getaddrinfo(host, 1, socket.AF_INET)[0][-1]
-        return ".".join(str(b) for b in a[4:8])
-    except OSError:
-        raise CameraError("dns", host)

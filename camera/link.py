@@ -49,6 +49,18 @@ class Link:
                 raise CameraError("link", "not up after %d ms" % self._limit_ms)
             waiting.sleep(50)
 
+    def dns_server(self):
+        """The DNS server as "host" or "host:port". Raises CameraError("dns") when none is known."""
+        server = self._settings["dns"]
+        if server is None:
+            try:
+                server = self._interface.ifconfig()[3]
+            except (AttributeError, OSError, IndexError):
+                server = ""
+        if not server or server.startswith("0."):
+            raise CameraError("dns", "the network names no DNS server: set network.dns")
+        return server
+
     def reset(self):
         """Switch the radio off; the next up() starts it afresh."""
         interface, self._interface = self._interface, None

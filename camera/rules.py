@@ -74,10 +74,15 @@ def anchor_file(value):
         return "the name of a .der file in anchors/, beside config.json, without a folder"
 
 
-def split_server(text):
-    """("pool.ntp.org" or "127.0.0.1:11123") to (host, port); port 123 unless given."""
+def split_server(text, usual_port):
+    """("pool.ntp.org" or "127.0.0.1:11123") to (host, port)."""
     host, colon, port = text.partition(":")
-    return host, int(port) if colon else 123
+    return host, int(port) if colon else usual_port
+
+
+def name_server(value):
+    if server(value) or not all(part.isdigit() for part in value.partition(":")[0].split(".")):
+        return '"address" or "address:port", such as "192.168.1.1"'
 
 
 def server(value):

@@ -39,6 +39,8 @@ _SECTIONS = {
         "kind": (rules.one_of(*NETWORK_KINDS), _REQUIRED),
         # 32: IEEE 802.11, the SSID element.
         "ssid": (rules.text(32), None),
+        # None: what DHCP gives.
+        "dns": (rules.name_server, None),
     },
     "clock": {
         "servers": ([rules.server], ("0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org")),
@@ -51,6 +53,7 @@ _SECTIONS = {
     "limits_s": {
         "link": (rules.number(1, 120, " seconds"), 20),
         "clock": (rules.number(0.5, 60, " seconds"), 5),
+        "dns": (rules.number(0.5, 60, " seconds"), 5),
         "connect": (rules.number(0.5, 60, " seconds"), 10),
         "handshake": (rules.number(1, 120, " seconds"), 20),
         "connack": (rules.number(0.5, 60, " seconds"), 10),

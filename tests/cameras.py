@@ -13,7 +13,7 @@ from tests.brokers import BrokerProcess, wait_for
 
 # Small, so that a failure takes a test seconds and not a minute.
 LIMITS = {
-    **{"link": 5, "clock": 0.5, "connect": 2, "handshake": 5, "connack": 2},
+    **{"link": 5, "clock": 0.5, "dns": 1, "connect": 2, "handshake": 5, "connack": 2},
     **{"suback": 2, "puback": 2, "ping": 2, "write": 5, "attempt": 20},
 }
 
@@ -33,6 +33,7 @@ class CameraUnderTest:
         broker: BrokerProcess,
         frames: Frames | None = None,
         sensor_works: Callable[[], bool] = lambda: True,
+        dns_works: Callable[[], bool] = lambda: True,
     ) -> None:
         self.flash = folder / "flash"
         self.console: list[str] = []
@@ -67,6 +68,7 @@ class CameraUnderTest:
             self._say,
             sensor_works,
             ntp=self.config["clock"]["servers"][0],
+            dns_works=dns_works,
         )
 
     @property

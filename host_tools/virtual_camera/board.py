@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from host_tools.virtual_camera.micropython import MicroPython
+from host_tools.virtual_camera.resolver import Resolver
 from host_tools.virtual_camera.sensor import Frames, Sensor
 
 FIRMWARE = Path(__file__).parent / "firmware"
@@ -31,6 +32,7 @@ class Board:
     flash: a folder with the files of host_tools.deploy.flash, kept over resets and power
     cuts; log: called with each line of its console. A board is on between power_on() and
     power_cut(); resets and watchdog bites start main.py again as on the real one.
+    sensor_works, dns_works: asked for each frame and each look-up.
     ntp: "host:port" that the firmware's ntptime asks instead of its own host and port 123.
     """
 
@@ -42,6 +44,7 @@ class Board:
         log: Callable[[str], None],
         sensor_works: Callable[[], bool] = lambda: True,
         ntp: str = "",
+        dns_works: Callable[[], bool] = lambda: True,
     ) -> None:
         self._micropython = micropython
         self._flash = flash
@@ -49,6 +52,8 @@ class Board:
         self._sensor_works = sensor_works
         self._log = log
         self._ntp = ntp
+        self._dns_works = dns_works
+        self._resolver: Resolver | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._on = False
@@ -62,6 +67,7 @@ class Board:
         offset = math.ceil(POWER_UP_TIME.timestamp() - time.time())
         self._clock_file.write_text(f"{offset:+d}")
         self._on = True
+        self._resolver = Resolver(self._dns_works)
         self._process = self._start(_POWER_ON)
         self._thread = threading.Thread(target=self._supervise, name="board", daemon=True)
         self._thread.start()
@@ -74,6 +80,9 @@ class Board:
                 self._process.kill()
         if self._thread is not None:
             self._thread.join()
+        if self._resolver is not None:
+            self._resolver.close()
+            self._resolver = None
         self._clock_file.unlink(missing_ok=True)
 
     def is_running(self) -> bool:
@@ -117,6 +126,7 @@ class Board:
             "VIRTUAL_CAMERA_UNIQUE_ID": self._flash.name,
             "VIRTUAL_CAMERA_SENSOR_FD": str(handle),
             "VIRTUAL_CAMERA_NTP": self._ntp,
+            "VIRTUAL_CAMERA_DNS": self._resolver.address if self._resolver else "",
             **clock_environment(self._micropython, self._clock_file),
         }
         return subprocess.Popen(

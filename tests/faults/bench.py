@@ -5,10 +5,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
+from unittest.mock import patch
 
 from broker.clock import answer
 from host_tools.virtual_camera.micropython import MicroPython
 from host_tools.virtual_camera.sensor import Scene
+from host_tools.watch import subscriber
 from host_tools.watch.events import Event
 from host_tools.watch.intake import CameraView
 from host_tools.watch.options import Options
@@ -52,6 +54,8 @@ class Bench:
         self.camera.config["limits_s"] |= {"handshake": 2, "write": 2, "puback": 1, "attempt": 6}
         self.camera.broker.update({"port": self.network.port, "keepalive_s": 5})
         endpoint = self.broker.endpoint()
+        # It is killed more often than any watcher in the field sees it.
+        self._stack.enter_context(patch.object(subscriber, "BACKOFF_MOST_S", 2.0))
         self.watcher = Watcher(
             Options(
                 host="localhost",

@@ -9,7 +9,15 @@ import pytest
 from host_tools.virtual_camera.micropython import MicroPython
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("test_stamp", "test_topics", "test_settings", "test_der", "test_errors", "test_requests")
+MODULES = (
+    "test_stamp",
+    "test_topics",
+    "test_settings",
+    "test_der",
+    "test_errors",
+    "test_requests",
+    "test_dns",
+)
 
 
 @pytest.mark.parametrize("module", MODULES)

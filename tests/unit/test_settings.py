@@ -114,8 +114,8 @@ def test_hosts_and_servers():
     for host in ("", "a b", "a/b", "a:1", "x" * 254, "é", "a\0b", 7, None):
         config["brokers"][0]["host"] = host
         assert "brokers[0].host" in problems(config)
-    assert rules.split_server("pool.ntp.org") == ("pool.ntp.org", 123)
-    assert rules.split_server("127.0.0.1:11123") == ("127.0.0.1", 11123)
+    assert rules.split_server("pool.ntp.org", 123) == ("pool.ntp.org", 123)
+    assert rules.split_server("127.0.0.1:11123", 123) == ("127.0.0.1", 11123)
     for server in ("a:", "a:0", "a:65536", "a:x", ":123", 5):
         config = shipped()
         config["clock"]["servers"] = [server]

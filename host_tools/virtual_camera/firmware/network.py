@@ -1,5 +1,6 @@
 """Stand-in for the firmware's network: a link that takes its time (runs under MicroPython)."""
 
+import os
 import time
 
 STA_IF = 0
@@ -18,6 +19,10 @@ class _Interface:
         self._active = flag
         if not flag:
             self._asked_at = None
+
+    def ifconfig(self):
+        # A liberty: a camera's own is an address without a port.
+        return ("127.0.0.1", "255.0.0.0", "127.0.0.1", os.getenv("VIRTUAL_CAMERA_DNS"))
 
     def isconnected(self):
         if self._asked_at is None:
