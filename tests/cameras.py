@@ -22,7 +22,7 @@ class CameraUnderTest:
     """One virtual camera with a flash of its own below `folder`.
 
     Its settings fit the broker; change them before power_on() in `config` and `secrets`,
-    and the anchor in `anchor` (the bytes of the file on the flash).
+    and the anchors in `anchors` (name: the bytes of the file on the flash).
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CameraUnderTest:
         }
         endpoint = broker.endpoint()
         self.secrets = {"passwords": dict(endpoint.passwords)}
-        self.anchor = endpoint.anchor.read_bytes()
+        self.anchors = {"root.der": endpoint.anchor.read_bytes()}
         self._board = Board(
             runtime,
             self.flash,
@@ -77,6 +77,15 @@ class CameraUnderTest:
         broker: dict[str, Any] = self.config["brokers"][0]
         return broker
 
+    @property
+    def anchor(self) -> bytes:
+        """What is in root.der."""
+        return self.anchors["root.der"]
+
+    @anchor.setter
+    def anchor(self, der: bytes) -> None:
+        self.anchors["root.der"] = der
+
     def power_on(self) -> Self:
         """Write the flash as a deploy does, then switch on."""
         config = self._folder / "config.json"
@@ -86,9 +95,11 @@ class CameraUnderTest:
         anchors = self._folder / "anchors"
         anchors.mkdir(exist_ok=True)
         # The bundle would refuse a bad anchor; the camera must do so by itself.
-        (anchors / "root.der").write_bytes(_GOOD_ANCHOR)
+        for name in self.anchors:
+            (anchors / name).write_bytes(_GOOD_ANCHOR)
         flash.write(flash.files(config, secrets, self._library), self.flash)
-        (self.flash / "anchors/root.der").write_bytes(self.anchor)
+        for name, der in self.anchors.items():
+            (self.flash / "anchors" / name).write_bytes(der)
         self.restart()
         return self
 
