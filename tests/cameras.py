@@ -103,6 +103,10 @@ class CameraUnderTest:
         self.restart()
         return self
 
+    def set_link(self, up: bool) -> None:
+        """The access point is there, or not."""
+        self._board.set_link(up)
+
     def run(self, script: str) -> None:
         """Switch on with a main.py of the test's own, and nothing else but the anchor."""
         (self.flash / "anchors").mkdir(parents=True, exist_ok=True)

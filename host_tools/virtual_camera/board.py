@@ -61,6 +61,8 @@ class Board:
         self._power = threading.Lock()
         # Beside the flash and not in it: it does not survive a power cut.
         self._clock_file = flash.with_name(flash.name + ".clock")
+        # As long as it is there, there is no network.
+        self._no_link_file = flash.with_name(flash.name + ".no-link")
 
     def power_on(self) -> None:
         """Start main.py as a power-up does: RAM empty, the clock at 2000-01-01."""
@@ -84,6 +86,13 @@ class Board:
             self._resolver.close()
             self._resolver = None
         self._clock_file.unlink(missing_ok=True)
+
+    def set_link(self, up: bool) -> None:
+        """The camera's Wi-Fi or Ethernet has a network, or none."""
+        if up:
+            self._no_link_file.unlink(missing_ok=True)
+        else:
+            self._no_link_file.touch()
 
     def is_running(self) -> bool:
         """False once main.py has ended, which leaves a real camera at its prompt."""
@@ -126,6 +135,7 @@ class Board:
             "VIRTUAL_CAMERA_UNIQUE_ID": self._flash.name,
             "VIRTUAL_CAMERA_SENSOR_FD": str(handle),
             "VIRTUAL_CAMERA_NTP": self._ntp,
+            "VIRTUAL_CAMERA_NO_LINK": str(self._no_link_file.resolve()),
             "VIRTUAL_CAMERA_DNS": self._resolver.address if self._resolver else "",
             **clock_environment(self._micropython, self._clock_file),
         }

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -65,13 +66,14 @@ def _table(report: Report) -> Table:
     for name, value in (
         ("seed", report.seed),
         ("faults", sum(report.faults.values())),
-        ("", ", ".join(f"{name} {count}" for name, count in sorted(report.faults.items()))),
+        ("", _list(report.faults)),
         ("power-ups", found.boots),
         ("connections lost or refused", sum(report.failures.values())),
-        ("", ", ".join(f"{name} {count}" for name, count in sorted(report.failures.items()))),
+        ("", _list(report.failures)),
         ("snapshots taken", found.captured),
         ("delivered", found.delivered),
         ("dropped and counted", found.dropped),
+        ("", _list(found.reasons)),
         ("in RAM at a power cut", found.in_ram),
         ("lost without being counted", len(found.wrong)),
         ("duplicates, known as such", found.duplicates),
@@ -80,6 +82,10 @@ def _table(report: Report) -> Table:
     ):
         table.add_row(str(name), str(value))
     return table
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Bench:
         self._data = data
         self._stack = ExitStack()
         self.sensor_works = True
+        self.dns_works = True
         self.clock_lies_s: float | None = 0.0  # None: it does not answer
         self.clock_late_s = 0.0
         self.recorder = Recorder(Scene(CAMERA))
@@ -45,13 +46,25 @@ class Bench:
         self.network: FaultProxy = self._stack.enter_context(proxied(self._port("port")))
         clock = self._stack.enter_context(clock_answering(self._tell_time))
         self.camera = CameraUnderTest(
-            folder, runtime, library, self.broker, self.recorder, lambda: self.sensor_works
+            folder,
+            runtime,
+            library,
+            self.broker,
+            self.recorder,
+            lambda: self.sensor_works,
+            lambda: self.dns_works,
         )
         self.camera.config["clock"] = {"servers": [clock], "resync_s": 60}
         self.camera.config["spool"] |= {"most_kb": SPOOL_KB}
         self.camera.config["delivery"] = {"first": "live"}
         self.camera.config["recovery"] = {"first_s": 0.1, "most_s": 1, "radio_after": 4}
-        self.camera.config["limits_s"] |= {"handshake": 2, "write": 2, "puback": 1, "attempt": 6}
+        self.camera.config["limits_s"] |= {
+            "link": 1,
+            "handshake": 2,
+            "write": 2,
+            "puback": 1,
+            "attempt": 6,
+        }
         self.camera.broker.update({"port": self.network.port, "keepalive_s": 5})
         endpoint = self.broker.endpoint()
         # It is killed more often than any watcher in the field sees it.
@@ -125,7 +138,9 @@ class Bench:
     def calm(self) -> None:
         """No fault any more."""
         self.network.calm()
+        self.camera.set_link(True)
         self.sensor_works = True
+        self.dns_works = True
         self.clock_lies_s = 0.0
         self.clock_late_s = 0.0
         if not self._is_on:

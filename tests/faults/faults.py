@@ -112,6 +112,23 @@ def _sensor(works: bool) -> Callable[[Bench, Random], None]:
     return set_sensor
 
 
+def _dns(works: bool) -> Callable[[Bench, Random], None]:
+    def set_dns(bench: Bench, rng: Random) -> None:
+        bench.dns_works = works
+
+    return set_dns
+
+
+def _wifi_away(bench: Bench, rng: Random) -> None:
+    bench.camera.set_link(False)
+    bench.network.set_mode(Mode.HALF_OPEN)
+
+
+def _wifi_back(bench: Bench, rng: Random) -> None:
+    bench.camera.set_link(True)
+    bench.network.calm()
+
+
 _GOOD_CLOCK = _clock(0.0)
 
 FAULTS = (
@@ -131,5 +148,7 @@ FAULTS = (
     Fault("clock a year back", "clock", _clock(-YEAR_S), _GOOD_CLOCK),
     Fault("clock 30 years ahead", "clock", _clock(30 * YEAR_S), _GOOD_CLOCK),
     Fault("clock late", "clock", _clock(0.0, 0.3), _GOOD_CLOCK),
+    Fault("Wi-Fi away", "network", _wifi_away, _wifi_back, 2),
+    Fault("DNS silent", "dns", _dns(False), _dns(True), 2),
     Fault("sensor dead", "sensor", _sensor(False), _sensor(True), 2),
 )

@@ -17,6 +17,7 @@ class Findings:
     captured: int = 0
     delivered: int = 0
     dropped: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)  # as told, also of what came after all
     in_ram: int = 0
     duplicates: int = 0
     reordered: int = 0
@@ -56,6 +57,9 @@ def judge(bench: Bench) -> Findings:
             if not any((boot in boots or not boots) and a <= seq <= b for boot, a, b in told):
                 found.wrong.append(f"start {number} (boot {sorted(boots)}): frame {seq} is lost")
         found.dropped += len(lost)
+    for event in bench.dropped:
+        reason = str(event.fields["reason"])
+        found.reasons[reason] = found.reasons.get(reason, 0) + int(str(event.fields["count"]))
     _compare_counts(bench, found)
     _look_at_console(bench, found)
     return found

@@ -8,6 +8,14 @@ STA_IF = 0
 _UP_AFTER_MS = 200
 
 
+def _is_away():
+    try:
+        os.stat(os.getenv("VIRTUAL_CAMERA_NO_LINK"))
+    except OSError:
+        return False
+    return True
+
+
 class _Interface:
     def __init__(self):
         self._active = False
@@ -25,7 +33,7 @@ class _Interface:
         return ("127.0.0.1", "255.0.0.0", "127.0.0.1", os.getenv("VIRTUAL_CAMERA_DNS"))
 
     def isconnected(self):
-        if self._asked_at is None:
+        if self._asked_at is None or _is_away():
             return False
         return time.ticks_diff(time.ticks_ms(), self._asked_at) >= _UP_AFTER_MS
 
