@@ -56,6 +56,8 @@ class App:
         self._due_ms = 0
         self._sensor_failures = 0
         self._is_capturing = False
+        # Set by the route that does; no other frame may come into the buffer.
+        self.is_sending_frame = False
         self._succeeded_at_ms = 0
         brokers = settings["brokers"]
         if settings["delivery"]["mode"] == "mirror":
@@ -171,19 +173,21 @@ class App:
     def _wait(self):
         now = self.uptime.ms()
         limit_ms = min(self._capture_in_ms(), _IDLE_MS)
-        connected = [route for route in self.routes if route.is_connected()]
+        connected = 0
         for route in self.routes:
             limit_ms = min(limit_ms, route.due_ms() - now)
+            connected += route.is_connected()
         limit_ms = max(limit_ms, 0)
         if not connected:
             waiting.sleep(limit_ms)
-        for route in connected:
-            route.serve(limit_ms // len(connected))
+        for route in self.routes:
+            if route.is_connected():
+                route.serve(limit_ms // connected)
 
     def _capture_in_ms(self):
         # A frame that is being sent must not be overwritten: its PUBACK may be awaited, its
         # bytes not.
-        if self._is_capturing or any(route.is_sending_frame for route in self.routes):
+        if self._is_capturing or self.is_sending_frame:
             return _IDLE_MS
         return max(self._due_ms - self.uptime.ms(), 0)
 
@@ -212,7 +216,7 @@ class App:
         at = stamp.insertion_point(frame)
         self._sensor_failures = 0
         self.seq += 1
-        segment = stamp.segment(
+        marker, body = stamp.segment(
             self._id,
             self.boot,
             self.seq,
@@ -222,7 +226,7 @@ class App:
             hashlib.sha256(frame).digest(),
         )
         view = memoryview(frame)
-        held = (self.seq, (view[:at], segment, view[at:]))
+        held = (self.seq, (view[:at], marker, body, view[at:]))
         for route in self.routes:
             route.held = held
 

@@ -4,6 +4,7 @@ A main.py that ends leaves the board at its prompt for good; only Ctrl-C and the
 "maintenance" may do that.
 """
 
+import gc
 import os
 import sys
 import time
@@ -34,6 +35,9 @@ def main():
         pass
     from camera import app, changes, log, settings, state, watchdog
 
+    # What compiling has left: otherwise what stays is put behind it, and the heap is in
+    # small pieces for good.
+    gc.collect()
     if state.recall(app.MAINTENANCE):
         print("maintenance: remove state/maintenance and reset to start the camera")
         return

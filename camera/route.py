@@ -33,12 +33,11 @@ class Route:
     """app: the app.App; name: of the route, in file names; brokers: of the settings, ordered.
 
     held: (seq, parts) of the newest snapshot, still in the frame buffer and not acknowledged.
-    is_sending_frame: no other frame may come into the buffer. No method raises.
+    No method raises.
     """
 
     def __init__(self, app, name, brokers, settings):
         self.held = None
-        self.is_sending_frame = False
         self.dialer = Dialer(app, name, brokers, settings)
         self.drops = Drops("drops" + name)
         self.spool = Spool(settings["spool"], name, self.drops, app.uptime)
@@ -164,7 +163,7 @@ class Route:
             log.line(str(error))
         else:
             sys.print_exception(error)
-        self.is_sending_frame = False
+        self._app.is_sending_frame = False
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -183,9 +182,9 @@ class Route:
         held = self.held
         seq, parts = held
         self._sending(self._held_tries, (self._app.boot, seq))
-        self.is_sending_frame = True
+        self._app.is_sending_frame = True
         self._session.send(self._jpeg_topic, parts)
-        self.is_sending_frame = False
+        self._app.is_sending_frame = False
         self._session.await_puback()
         self._sent()
         if self.held is held:

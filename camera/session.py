@@ -93,8 +93,9 @@ class Session(MQTTClient):
         for part in parts:
             size += len(part)
         self._fixed_header(0x32 | retain, size)
-        self._send_str(topic)
-        self._next_packet_id()
+        self._write_number(len(topic))
+        self.sock.write(topic)
+        self._write_packet_id()
         for part in parts:
             if isinstance(part, Stored):
                 self.sock.write_file(part.file, len(part))
@@ -112,12 +113,12 @@ class Session(MQTTClient):
         Raises CameraError, "auth" when the broker does not allow it.
         """
         self._fixed_header(0x82, 5 + len(topic))
-        self._next_packet_id()
+        self._write_packet_id()
         self._send_str(topic)
         self.sock.write(bytes((qos,)))
         self.sock.flush()
         answer = self._await_answer(_SUBACK, 3, int(self._limits["suback"] * 1000))
-        if answer[2] == 0x80:
+        if answer[3] == 0x80:
             raise self._closing(CameraError("auth", "SUBACK 0x80"))
 
     def service(self, limit_ms):
@@ -165,13 +166,18 @@ class Session(MQTTClient):
         elif time.ticks_diff(now, self._pinged_at) >= self._ping_ms:
             raise self._closing(CameraError("timeout", "no PINGRESP"))
 
-    def _next_packet_id(self):
+    def _write_packet_id(self):
         # 16 bits, never 0: MQTT 3.1.1, 2.3.1.
         self.pid = self.pid % 0xFFFF + 1
-        self.sock.write(struct.pack("!H", self.pid))
+        self._write_number(self.pid)
+
+    def _write_number(self, number):
+        self._head[0] = number >> 8
+        self._head[1] = number & 0xFF
+        self.sock.write(self._head, 2)
 
     def _await_answer(self, kind, size, limit_ms):
-        """The `size` bytes behind the length of the answer to the last packet id."""
+        """The answer to the last packet id, from its length on, which is `size`."""
         started = time.ticks_ms()
         self.sock.answer_ms = limit_ms
         while True:
@@ -180,14 +186,14 @@ class Session(MQTTClient):
             waiting.turn()
             if self._next_packet(kind) != kind:
                 continue
-            answer = self._checked(self.sock.read, 1 + size)
+            answer = self.sock.read(1 + size)
             if answer[0] != size:
                 raise self._closing(
                     CameraError("protocol", "type %d of %d bytes" % (kind >> 4, answer[0]))
                 )
             # One for another id is a late one: not ours.
             if answer[1] << 8 | answer[2] == self.pid:
-                return answer[1:]
+                return answer
 
     def _next_packet(self, expected=None):
         """Read one packet; the type of the expected one, whose rest is yet to be read.

@@ -66,7 +66,7 @@ class Spool:
         self._tokens_ms = _DAY_MS // 24
         self._tokens_at_ms = uptime.ms()
         # Boot, seq and size of each, in a ring; size 0: no longer there.
-        self._ring = array("I", (0 for _ in range(3 * FILES_MAX)))
+        self._ring = array("I", bytes(12 * FILES_MAX))
         self._head = 0
         self._used = 0
         self.count = 0

@@ -18,10 +18,12 @@ from camera.topics import is_id
 
 VERSION = 1
 NAME = b"anchorcam\0"
+# With the name in it, so that the whole is copied once less.
+_FORMAT = 'anchorcam\0{"v":1,"cam":"%s","boot":%d,"seq":%d,%s"up_ms":%d,"n":%d,"sha256":"%s"}'
 # Boot and seq are 32 bit counters; a stamp that says more was not written by a camera.
 COUNT_MAX = 0xFFFFFFFF
 
-_SOI = b"\xff\xd8"
+_SOI = 0xD8
 _APP0 = 0xE0
 _APP9 = 0xE9
 
@@ -38,7 +40,7 @@ def insertion_point(jpeg):
 
     jpeg: bytes-like. Raises StampError("not_jpeg") when it does not begin as a JPEG does.
     """
-    if len(jpeg) < 4 or bytes(jpeg[:2]) != _SOI or jpeg[2] != 0xFF:
+    if len(jpeg) < 4 or jpeg[0] != 0xFF or jpeg[1] != _SOI or jpeg[2] != 0xFF:
         raise StampError("not_jpeg", "it does not begin with a JPEG's SOI marker")
     if jpeg[3] != _APP0:
         return 2
@@ -51,12 +53,12 @@ def insertion_point(jpeg):
 
 
 def segment(camera_id, boot, seq, ts, up_ms, n, sha256):
-    """The stamp as the bytes to insert.
+    """The stamp as the bytes to insert, in two parts.
 
     ts: Unix time in ms or None; n: length of the original JPEG in bytes; sha256: the
     32 byte digest of it.
     """
-    body = '{"v":1,"cam":"%s","boot":%d,"seq":%d,%s"up_ms":%d,"n":%d,"sha256":"%s"}' % (
+    text = _FORMAT % (
         camera_id,
         boot,
         seq,
@@ -65,8 +67,9 @@ def segment(camera_id, boot, seq, ts, up_ms, n, sha256):
         n,
         hexlify(sha256).decode(),
     )
-    size = 2 + len(NAME) + len(body)
-    return bytes((0xFF, _APP9, size >> 8, size & 0xFF)) + NAME + body.encode()
+    size = 2 + len(text)
+    # Two, for to put them together would copy them once more.
+    return bytes((0xFF, _APP9, size >> 8, size & 0xFF)), text.encode()
 
 
 def find(data):

@@ -20,6 +20,8 @@ RECORD_BYTES = 4096
 # More than the longest packet that a camera has a use for, which is a command.
 READ_MAX_BYTES = 4096
 
+# So few bytes are copied one by one: a slice costs more heap than time.
+_BY_BYTE = 64
 _IPPROTO_TCP = 6
 # lwIP's is not POSIX's 1 but 0x40 (extmod/modlwip.c); the Unix port does not name it.
 _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
@@ -72,26 +74,20 @@ class Transport:
     def write(self, data, size=None):
         """Take data (bytes-like), or its first size bytes, to be sent with flush().
 
-        What fills the record buffer is sent at once, from where it is.
+        What the record buffer has no room for is sent at once, from where it is.
         """
         length = len(data) if size is None else size
-        room = RECORD_BYTES - self._out_used
-        at = 0
-        if self._out_used + length >= RECORD_BYTES:
-            self._out[self._out_used :] = memoryview(data)[:room]
-            self._out_used = RECORD_BYTES
+        end = self._out_used + length
+        if end > RECORD_BYTES:
             self.flush()
-            at = room
-            whole = (length - at) // RECORD_BYTES * RECORD_BYTES
-            if whole:
-                self._send_all(data, at, whole)
-                at += whole
-        if at < length:
-            left = length - at
-            self._out[self._out_used : self._out_used + left] = (
-                data if left == len(data) else memoryview(data)[at:length]
-            )
-            self._out_used += left
+            self._send_all(data, 0, length)
+            return
+        if length > _BY_BYTE and length == len(data):
+            self._out[self._out_used : end] = data
+        else:
+            for index in range(length):
+                self._out[self._out_used + index] = data[index]
+        self._out_used = end
 
     def write_file(self, file, size):
         """Send the next size bytes of a file, by way of the record buffer. Raises OSError too."""

@@ -10,6 +10,7 @@ from host_tools.virtual_camera.board import Board
 from host_tools.virtual_camera.micropython import MicroPython
 from host_tools.virtual_camera.sensor import Frames, Scene
 from tests.brokers import BrokerProcess, wait_for
+from tests.packets import DEADLINE_S
 
 # Small, so that a failure takes a test seconds and not a minute.
 LIMITS = {
@@ -127,7 +128,7 @@ class CameraUnderTest:
     def pid(self) -> int:
         return self._board.pid()
 
-    def line(self, *words: str, after: int = 0) -> str:
+    def line(self, *words: str, after: int = 0, wait_s: float = DEADLINE_S) -> str:
         """The first console line, from index `after`, that has all the words; waited for."""
 
         def found() -> str | None:
@@ -135,7 +136,7 @@ class CameraUnderTest:
             return next((line for line in lines if all(word in line for word in words)), None)
 
         try:
-            return str(wait_for(found, f"{words} on the console"))
+            return str(wait_for(found, f"{words} on the console", wait_s))
         except AssertionError as error:
             console = "\n".join(self.console)
             raise AssertionError(f"{error}; the console:\n{console}") from None

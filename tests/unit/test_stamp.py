@@ -15,7 +15,7 @@ WITHOUT_APP0 = b"\xff\xd8" + BODY
 def stamped(jpeg, ts=1800000000000, camera_id="cam1"):
     digest = hashlib.sha256(jpeg).digest()
     at = stamp.insertion_point(jpeg)
-    segment = stamp.segment(camera_id, 3, 7, ts, 1234, len(jpeg), digest)
+    segment = b"".join(stamp.segment(camera_id, 3, 7, ts, 1234, len(jpeg), digest))
     return jpeg[:at] + segment + jpeg[at:]
 
 

@@ -28,7 +28,7 @@ def stamped(
     at = stamp.insertion_point(original)
     digest = hashlib.sha256(original).digest()
     ts = time.time_ns() // 1_000_000 if ts is None else ts
-    segment = stamp.segment(stamp_of or camera, boot, seq, ts, 5, len(original), digest)
+    segment = b"".join(stamp.segment(stamp_of or camera, boot, seq, ts, 5, len(original), digest))
     return original[:at] + bytes(segment) + original[at:]
 
 

@@ -4,7 +4,6 @@ The frame buffer is one, outside the GC heap, and the next snapshot overwrites i
 """
 
 import os
-import struct
 
 import ffi
 import uctypes
@@ -28,14 +27,11 @@ class Image:
 
     def to_jpeg(self, quality=90):
         _host.write("jpeg %d\n" % quality)
-        self._size = struct.unpack("!I", _host.read(4))[0]
-        view = memoryview(self.bytearray())
-        got = 0
-        while got < self._size:
-            count = _host.readinto(view[got:])
-            if not count:
-                raise RuntimeError("The host is gone.")
-            got += count
+        head = _host.read(4)
+        self._size = head[0] << 24 | head[1] << 16 | head[2] << 8 | head[3]
+        # Whole unless the host is gone: the file waits for all of it.
+        if _host.readinto(self.bytearray()) != self._size:
+            raise RuntimeError("The host is gone.")
         return self
 
     def bytearray(self):
