@@ -42,7 +42,7 @@ taken = 0
 def take_and_cut(self):
     global taken
     self._interval_ms = 0
-    if taken in (1000, 10000):
+    if taken in (1000, 12000):
         gc.collect()
         print('free', gc.mem_free(), 'after', taken, 'and', self.routes[0].dialer.conn)
     taken += 1
@@ -100,7 +100,7 @@ def test_ten_thousand_snapshots_and_a_thousand_connections_leave_the_heap_as_it_
     jpeg_of(3000, folder)
     camera = make_camera(broker, frames=Folder(folder))
     start(camera, EXERCISE)
-    lines = [camera.line(f"after {count} and", wait_s=150) for count in (1000, 10000)]
+    lines = [camera.line(f"after {count} and", wait_s=150) for count in (1000, 12000)]
     camera.power_cut()
     (before, _), (after, connections) = (
         map(int, re.search(r"free (\d+) .* and (\d+)", line).groups())  # type: ignore[union-attr]
