@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-compose setup clean
+.PHONY: demo test test-compose faults setup clean
 
 demo: setup
 	@$(BIN)/anchorcam demo $(ARGS)
@@ -13,6 +13,10 @@ test: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest $(ARGS)
+
+faults: setup
+	@$(BIN)/anchorcam setup
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(N),--faults $(N)) $(ARGS)
 
 test-compose: setup
 	@$(BIN)/python -m tests.compose

@@ -364,3 +364,71 @@ def test_settings_with_several_mistakes(camera: CameraUnderTest) -> None:
     # It stays up to be mended, and starts again by itself.
     camera.line("restarting in 30 s", after=before)
     assert camera.is_running()
+
+
+def obliging(stream: socket.socket, say: Callable[[bytes], None]) -> None:
+    """A broker that takes everything; its answers go through say()."""
+    client = RawClient(stream)
+    client.receive()
+    say(CONNACK)
+    while True:
+        kind, flags, body = client.receive()
+        if kind == 8:
+            say(packet(9, body[:2] + b"\1"))
+        if kind == 3 and flags & 2:
+            end = 2 + struct.unpack_from("!H", body)[0]
+            say(packet(4, body[end : end + 2]))
+
+
+def test_answers_that_come_byte_by_byte(camera: CameraUnderTest, tmp_path: Path) -> None:
+    answers: list[bytes] = []
+
+    def serve(stream: socket.socket) -> None:
+        def say(data: bytes) -> None:
+            answers.append(data)
+            for byte in data:
+                stream.sendall(bytes([byte]))
+
+        obliging(stream, say)
+
+    with tls_listening(tmp_path, serve) as (port, anchor):
+        camera.broker["port"] = port
+        camera.anchor = anchor
+        with camera:
+            wait_for(lambda: len(answers) > 10, "messages with their PUBACKs")
+    assert not [line for line in camera.console if "trying again" in line]
+
+
+def test_packet_ids_wrap_and_leave_out_0(camera: CameraUnderTest, tmp_path: Path) -> None:
+    ids: list[int] = []
+
+    def serve(stream: socket.socket) -> None:
+        def say(data: bytes) -> None:
+            if data[0] == 0x40:
+                ids.append(struct.unpack("!H", data[2:])[0])
+            stream.sendall(data)
+
+        obliging(stream, say)
+
+    with tls_listening(tmp_path, serve) as (port, anchor):
+        camera.broker["port"] = port
+        camera.anchor = anchor
+        camera.power_on()
+        camera.power_cut()
+        main = camera.flash / "main.py"
+        main.write_text(
+            "from camera import session\n"
+            "made = session.Session.__init__\n"
+            "def near_the_end(self, *args):\n"
+            "    made(self, *args)\n"
+            "    self.pid = 65530\n"
+            "session.Session.__init__ = near_the_end\n" + main.read_text()
+        )
+        ids.clear()
+        camera.console.clear()
+        camera.restart()
+        wait_for(lambda: len(ids) > 10, "PUBACKs")
+        camera.power_cut()
+    # 65532 was the SUBSCRIBE's.
+    assert ids[:8] == [65531, 65533, 65534, 65535, 1, 2, 3, 4]
+    assert not [line for line in camera.console if "trying again" in line]
