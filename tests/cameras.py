@@ -35,6 +35,7 @@ class CameraUnderTest:
         frames: Frames | None = None,
         sensor_works: Callable[[], bool] = lambda: True,
         dns_works: Callable[[], bool] = lambda: True,
+        sd_bytes: int = 0,
     ) -> None:
         self.flash = folder / "flash"
         self.console: list[str] = []
@@ -70,6 +71,7 @@ class CameraUnderTest:
             sensor_works,
             ntp=self.config["clock"]["servers"][0],
             dns_works=dns_works,
+            sd_bytes=sd_bytes,
         )
 
     @property

@@ -33,6 +33,7 @@ class Board:
     cuts; log: called with each line of its console. A board is on between power_on() and
     power_cut(); resets and watchdog bites start main.py again as on the real one.
     sensor_works, dns_works: asked for each frame and each look-up.
+    sd_bytes: of the SD card that is in, 0 for none.
     ntp: "host:port" that the firmware's ntptime asks instead of its own host and port 123.
     """
 
@@ -45,6 +46,7 @@ class Board:
         sensor_works: Callable[[], bool] = lambda: True,
         ntp: str = "",
         dns_works: Callable[[], bool] = lambda: True,
+        sd_bytes: int = 0,
     ) -> None:
         self._micropython = micropython
         self._flash = flash
@@ -54,6 +56,7 @@ class Board:
         self._ntp = ntp
         self._dns_works = dns_works
         self._resolver: Resolver | None = None
+        self._sd_bytes = sd_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._on = False
@@ -61,6 +64,8 @@ class Board:
         self._power = threading.Lock()
         # Beside the flash and not in it: it does not survive a power cut.
         self._clock_file = flash.with_name(flash.name + ".clock")
+        # The SD card: it keeps what is on it.
+        self._card_file = flash.with_name(flash.name + ".sd")
         # As long as it is there, there is no network.
         self._no_link_file = flash.with_name(flash.name + ".no-link")
 
@@ -68,6 +73,9 @@ class Board:
         """Start main.py as a power-up does: RAM empty, the clock at 2000-01-01."""
         offset = math.ceil(POWER_UP_TIME.timestamp() - time.time())
         self._clock_file.write_text(f"{offset:+d}")
+        if self._sd_bytes and not self._card_file.exists():
+            with self._card_file.open("wb") as card:
+                card.truncate(self._sd_bytes)
         self._on = True
         self._resolver = Resolver(self._dns_works)
         self._process = self._start(_POWER_ON)
@@ -125,6 +133,9 @@ class Board:
                     self._log(f"main.py has ended (status {status}): the camera is at its prompt")
                     return
 
+    def _program(self) -> str:
+        return str(FIRMWARE / "start.py") if self._sd_bytes else "main.py"
+
     def _start(self, reset_cause: int) -> subprocess.Popen[bytes]:
         self._sensor = Sensor(self._frames, self._sensor_works)
         handle = self._sensor.theirs.fileno()
@@ -136,11 +147,12 @@ class Board:
             "VIRTUAL_CAMERA_SENSOR_FD": str(handle),
             "VIRTUAL_CAMERA_NTP": self._ntp,
             "VIRTUAL_CAMERA_NO_LINK": str(self._no_link_file.resolve()),
+            "VIRTUAL_CAMERA_SD": str(self._card_file.resolve()),
             "VIRTUAL_CAMERA_DNS": self._resolver.address if self._resolver else "",
             **clock_environment(self._micropython, self._clock_file),
         }
         return subprocess.Popen(
-            [*self._micropython.command, "-X", f"heapsize={_HEAP}", "main.py"],
+            [*self._micropython.command, "-X", f"heapsize={_HEAP}", self._program()],
             cwd=self._flash,
             env=environment,
             pass_fds=(handle,),
