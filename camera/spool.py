@@ -65,8 +65,10 @@ class Spool:
         self._per_day = per_day
         self._tokens_ms = _DAY_MS // 24
         self._tokens_at_ms = uptime.ms()
-        # Boot, seq and size of each, in a ring; size 0: no longer there.
-        self._ring = array("I", bytes(12 * FILES_MAX))
+        # Of each, in a ring; size 0: no longer there. Three, for a heap in small pieces.
+        self._boots = array("I", bytes(4 * FILES_MAX))
+        self._seqs = array("I", bytes(4 * FILES_MAX))
+        self._sizes = array("I", bytes(4 * FILES_MAX))
         self._head = 0
         self._used = 0
         self.count = 0
@@ -102,8 +104,8 @@ class Spool:
         To be given back to close(). What is damaged on the way is dropped.
         """
         while self._to_first():
-            at = 3 * self._head
-            boot, seq, size = self._ring[at], self._ring[at + 1], self._ring[at + 2]
+            at = self._head
+            boot, seq, size = self._boots[at], self._seqs[at], self._sizes[at]
             file = self._open_checked(self._path(boot, seq), size)
             if file is not None:
                 self._reading = (boot, seq)
@@ -115,14 +117,14 @@ class Spool:
         """The (boot, seq) of the oldest, or None."""
         if not self._to_first():
             return None
-        return self._ring[3 * self._head], self._ring[3 * self._head + 1]
+        return self._boots[self._head], self._seqs[self._head]
 
     def first_of(self, boot):
         """The seq of the oldest of this boot, or None."""
         for index in range(self._used):
             at = self._at(index)
-            if self._ring[at] == boot and self._ring[at + 2]:
-                return self._ring[at + 1]
+            if self._boots[at] == boot and self._sizes[at]:
+                return self._seqs[at]
         return None
 
     def close(self, stored):
@@ -134,7 +136,7 @@ class Spool:
         """A snapshot was acknowledged: it need not be kept."""
         for index in range(self._used):
             at = self._at(index)
-            if self._ring[at] == boot and self._ring[at + 1] == seq:
+            if self._boots[at] == boot and self._seqs[at] == seq:
                 files.remove(self._path(boot, seq))
                 self._forget(at)
                 return
@@ -176,8 +178,8 @@ class Spool:
         victims = []
         for index in range(self._used):
             at = self._at(index)
-            identity = (self._ring[at], self._ring[at + 1])
-            if self._ring[at + 2] and identity != self._reading:
+            identity = (self._boots[at], self._seqs[at])
+            if self._sizes[at] and identity != self._reading:
                 victims.append(identity)
                 left -= 1
                 if not left:
@@ -265,29 +267,29 @@ class Spool:
 
     def _push(self, boot, seq, size):
         at = self._at(self._used)
-        self._ring[at] = boot
-        self._ring[at + 1] = seq
-        self._ring[at + 2] = size
+        self._boots[at] = boot
+        self._seqs[at] = seq
+        self._sizes[at] = size
         self._used += 1
         self.count += 1
         self.bytes += size
 
     def _forget(self, at):
-        if self._ring[at + 2]:
+        if self._sizes[at]:
             self.count -= 1
-            self.bytes -= self._ring[at + 2]
-            self._ring[at + 2] = 0
+            self.bytes -= self._sizes[at]
+            self._sizes[at] = 0
         self._to_first()
 
     def _to_first(self):
         """Move the head to the oldest that is there; False when there is none."""
-        while self._used and not self._ring[3 * self._head + 2]:
+        while self._used and not self._sizes[self._head]:
             self._head = (self._head + 1) % FILES_MAX
             self._used -= 1
         return self._used > 0
 
     def _at(self, index):
-        return 3 * ((self._head + index) % FILES_MAX)
+        return (self._head + index) % FILES_MAX
 
     def _new(self, boot):
         return self.folder + "/" + _hex(boot) + "/" + _NEW
