@@ -22,8 +22,8 @@ POWER_UP_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 # As firmware/machine.py has them.
 _POWER_ON, _HARD_RESET, _WATCHDOG = 1, 2, 3
 _HARD_RESET_STATUS = 75
-# With 64 bit words: a camera has as much room in half of it.
-_HEAP = "256k"
+# 64 bit words: about what 256 KiB are on a camera. (In 256 KiB it starts, and then has no room.)
+_HEAP = "512k"
 
 
 class Board:
