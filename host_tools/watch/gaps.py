@@ -2,7 +2,7 @@
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -31,6 +31,11 @@ class Gap:
     def part(self, first: int, last: int) -> "Gap":
         """What of it lies within first to last; its size may be 0 or less."""
         return Gap(max(first, self.first), min(last, self.last), self.since, self.fate)
+
+    def is_continued_by(self, after: "Gap") -> bool:
+        """Whether the two can be one; since when is of no matter but to a pending one."""
+        same_since = self.fate is not Fate.PENDING or self.since == after.since
+        return self.last + 1 == after.first and self.fate is after.fate and same_since
 
 
 @dataclass
@@ -87,32 +92,35 @@ class Boot:
                 news.append(within)
                 before = gap.part(gap.first, first - 1)
                 self._replace(index, before, within, gap.part(last + 1, gap.last))
-        return news
-
-    def overdue(self, now: float, wait_s: float, held_from: int | None) -> list[Gap]:
-        """Call missing what has been pending for wait_s; returns what is new.
-
-        held_from: the camera says that it holds some from here on: they are not overdue.
-        """
-        news = []
-        for index in reversed(range(len(self.gaps))):
-            gap = self.gaps[index]
-            if gap.fate is not Fate.PENDING:
-                continue
-            if held_from is not None and gap.last >= held_from:
-                held = gap.part(held_from, gap.last)
-                held.since = now
-                gap = gap.part(gap.first, held_from - 1)
-                self._replace(index, gap, held)
-            if gap.size > 0 and now - gap.since >= wait_s:
-                gap.fate = Fate.MISSING
-                news.append(gap)
         self._join()
         return news[::-1]
 
-    def settle_first(self, damaged: Sequence[int]) -> Gap:
-        """Keep the first gap no longer but in the counts; damaged: see missing()."""
-        gap = self.gaps.pop(0)
+    def wait_again(self, first: int, now: float) -> None:
+        """What is pending from first on has been so since now only: the camera holds it."""
+        for index in reversed(range(len(self.gaps))):
+            gap = self.gaps[index]
+            if gap.fate is Fate.PENDING and gap.last >= first:
+                held = replace(gap.part(first, gap.last), since=now)
+                self._replace(index, gap.part(gap.first, first - 1), held)
+        self._join()
+
+    def overdue(self, now: float, wait_s: float) -> list[Gap]:
+        """Call missing what has been pending for wait_s; returns what is new."""
+        news = []
+        for gap in self.gaps:
+            if gap.fate is Fate.PENDING and now - gap.since >= wait_s:
+                gap.fate = Fate.MISSING
+                news.append(gap)
+        self._join()
+        return news
+
+    def settle_one(self, damaged: Sequence[int]) -> Gap:
+        """Keep a gap no longer but in the counts; damaged: see missing().
+
+        The first whose fate is known, if there is one: a pending one may still close.
+        """
+        known = (at for at, gap in enumerate(self.gaps) if gap.fate is not Fate.PENDING)
+        gap = self.gaps.pop(next(known, 0))
         if gap.fate is Fate.DROPPED:
             self.settled_dropped += gap.size
         else:
@@ -148,10 +156,9 @@ class Boot:
     def _join(self) -> None:
         joined: list[Gap] = []
         for gap in self.gaps:
-            before = joined[-1] if joined else None
-            is_settled = gap.fate is not Fate.PENDING
-            if before and is_settled and (before.last + 1, before.fate) == (gap.first, gap.fate):
-                before.last = gap.last
+            if joined and joined[-1].is_continued_by(gap):
+                # A new one: the old may be about to be told as news.
+                joined[-1] = replace(joined[-1], last=gap.last)
             else:
                 joined.append(gap)
         self.gaps = joined

@@ -126,8 +126,10 @@ class Track:
 
         held: the oldest (boot, seq) that it still holds, None: it holds none. Nothing from
         there on is missing, whatever came later. drops: what it gave up; each is counted once,
-        however often it is told.
+        however often it is told. Drops of boots later than this one are nonsense.
         """
+        # Once more for what it held until now and holds no longer: its time begins here.
+        self._spare_held(now)
         self._held = held
         state = self._open(boot, seq + 1, now)
         if state is None:
@@ -135,14 +137,21 @@ class Track:
         # It reached us, so what was sent after it should have.
         state.expect_from(seq + 1, now)
         state.sent_up_to(seq, now)
-        for drop in sorted(drops, reverse=True):
-            self._drop(drop, now)
+        # The last first: each may lead on from what is expected to what was before.
+        dropped = [
+            each
+            for drop in sorted(drops, reverse=True)
+            if drop.boot <= boot
+            for each in self._drop(drop, now)
+        ]
+        self._news += sorted(dropped)
         self._bound(boot, state)
 
     def tick(self, now: float) -> list[Missing | Dropped]:
         """Count as missing what has been overtaken for too long; returns what is new."""
+        self._spare_held(now)
         for boot, state in self._boots.items():
-            for gap in state.overdue(now, self.reorder_s, self._held_from(boot)):
+            for gap in state.overdue(now, self.reorder_s):
                 self._announce(boot, gap)
         news, self._news = self._news, []
         return news
@@ -214,21 +223,27 @@ class Track:
             self._settle(min(self._boots))
         return self._boots.get(boot)
 
-    def _drop(self, drop: Dropped, now: float) -> None:
+    def _drop(self, drop: Dropped, now: float) -> list[Dropped]:
+        """What of it is news."""
         if drop.boot < self._origin and drop.boot not in self._boots:
-            return
+            return []
         state = self._open(drop.boot, drop.last + 1, now)
         if state is None:
-            return
-        for gap in state.drop(drop.first, drop.last, now):
-            self._news.append(Dropped(drop.boot, gap.first, gap.last, drop.reason))
+            return []
+        news = state.drop(drop.first, drop.last, now)
         self._bound(drop.boot, state)
+        return [Dropped(drop.boot, gap.first, gap.last, drop.reason) for gap in news]
 
-    def _held_from(self, boot: int) -> int | None:
-        """The lowest seq of this boot that the camera may still hold, None: none."""
-        if self._held is None or boot < self._held[0]:
-            return None
-        return self._held[1] if boot == self._held[0] else 1
+    def _spare_held(self, now: float) -> None:
+        """The reorder time of what the camera says it still holds has not begun."""
+        if self._held is None:
+            return
+        held_boot, held_seq = self._held
+        for boot, state in self._boots.items():
+            if boot >= held_boot:
+                state.wait_again(held_seq if boot == held_boot else 1, now)
+                # It may have parted a gap.
+                self._bound(boot, state)
 
     def _settle(self, boot: int) -> None:
         state = self._boots[boot]
@@ -244,7 +259,7 @@ class Track:
             self._settle_gap(boot, state)
 
     def _settle_gap(self, boot: int, state: Boot) -> None:
-        gap = state.settle_first(self._damaged_of(boot))
+        gap = state.settle_one(self._damaged_of(boot))
         if gap.fate is Fate.PENDING:
             self._announce(boot, gap)
 
