@@ -76,8 +76,8 @@ def test_what_is_held_is_the_last_to_be_settled(track: Track) -> None:
 def test_a_hold_that_moves_for_ever_costs_nothing(track: Track, step: int) -> None:
     track.snapshot(1, 1_000_000, 0)
     for number in range(3 * GAPS_MAX):
-        track.health(2, 0, number / 100, held=(1, 500_000 + step * number))
-        track.tick(number / 100)
+        track.health(2, 0, number / 1000, held=(1, 500_000 + step * number))
+        track.tick(number / 1000)
     assert len(track.dump()) < 20_000
 
 
