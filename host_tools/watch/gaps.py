@@ -21,7 +21,7 @@ class Gap:
 
     first: int
     last: int
-    since: float  # when it became pending
+    since: float  # when it began to wait; infinite: the camera holds it
     fate: Fate = Fate.PENDING
 
     @property
@@ -95,12 +95,12 @@ class Boot:
         self._join()
         return news[::-1]
 
-    def wait_again(self, first: int, now: float) -> None:
-        """What is pending from first on has been so since now only: the camera holds it."""
+    def wait_again(self, first: int, since: float) -> None:
+        """What is pending from first on waits since then and no longer."""
         for index in reversed(range(len(self.gaps))):
             gap = self.gaps[index]
             if gap.fate is Fate.PENDING and gap.last >= first:
-                held = replace(gap.part(first, gap.last), since=now)
+                held = replace(gap.part(first, gap.last), since=since)
                 self._replace(index, gap.part(gap.first, first - 1), held)
         self._join()
 

@@ -6,6 +6,7 @@ so its size depends on the number of gaps and not on the number of snapshots.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -128,8 +129,8 @@ class Track:
         there on is missing, whatever came later. drops: what it gave up; each is counted once,
         however often it is told. Drops of boots later than this one are nonsense.
         """
-        # Once more for what it held until now and holds no longer: its time begins here.
-        self._spare_held(now)
+        # For what it held until now and holds no longer the time begins here.
+        self._let_held_wait(now)
         self._held = held
         state = self._open(boot, seq + 1, now)
         if state is None:
@@ -149,7 +150,7 @@ class Track:
 
     def tick(self, now: float) -> list[Missing | Dropped]:
         """Count as missing what has been overtaken for too long; returns what is new."""
-        self._spare_held(now)
+        self._let_held_wait(math.inf)
         for boot, state in self._boots.items():
             for gap in state.overdue(now, self.reorder_s):
                 self._announce(boot, gap)
@@ -234,14 +235,14 @@ class Track:
         self._bound(drop.boot, state)
         return [Dropped(drop.boot, gap.first, gap.last, drop.reason) for gap in news]
 
-    def _spare_held(self, now: float) -> None:
-        """The reorder time of what the camera says it still holds has not begun."""
+    def _let_held_wait(self, since: float) -> None:
+        """Begin the reorder time of all that the camera says it holds then; infinite: not yet."""
         if self._held is None:
             return
         held_boot, held_seq = self._held
         for boot, state in self._boots.items():
             if boot >= held_boot:
-                state.wait_again(held_seq if boot == held_boot else 1, now)
+                state.wait_again(held_seq if boot == held_boot else 1, since)
                 # It may have parted a gap.
                 self._bound(boot, state)
 
