@@ -13,7 +13,7 @@ from host_tools.watch.verdicts import Dropped
 
 # More than any camera sends (1 MiB), as much as the test broker lets through.
 SNAPSHOT_MAX = 2 * 1024 * 1024
-# Health is under 1 KB; whatever is much longer is not one.
+# Health with as many drops as there can be is under 6 KB; whatever is much longer is not one.
 REPORT_MAX = 16 * 1024
 # As many as a camera tells at a time.
 DROPS_MAX = 64

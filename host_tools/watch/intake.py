@@ -3,14 +3,14 @@
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from broker.errors import UserError
 from broker.files import write_atomic
-from host_tools.watch.events import Event
+from host_tools.watch.events import Event, loss
 from host_tools.watch.evidence import (
     REPORT_MAX,
     Arrival,
@@ -22,24 +22,10 @@ from host_tools.watch.evidence import (
     read_state,
 )
 from host_tools.watch.ledger import Ledger, LedgerError, Row
-from host_tools.watch.verdicts import (
-    VERIFIED,
-    Dropped,
-    Judgement,
-    Missing,
-    Track,
-    Verdict,
-)
+from host_tools.watch.verdicts import VERIFIED, Dropped, Judgement, Missing, Track, Verdict
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
 CAMERAS_MAX = 1000
-# What the camera's reasons mean (camera/drops.py).
-_DROPPED = {
-    "full": "its spool was full",
-    "unstored": "it could not store it",
-    "damaged": "its file was damaged",
-    "refused": "no broker took it",
-}
 # The latency shown is the median of this many snapshots.
 LATENCIES = 50
 
@@ -119,14 +105,12 @@ class Intake:
         if camera is None:
             return None
         if not retained and health.boot is not None and health.seq is not None:
-            camera.track.health(
-                health.boot,
-                health.seq,
-                time.monotonic(),
-                held=health.held,
-                drops=health.drops,
-            )
+            now = time.monotonic()
+            camera.track.health(health.boot, health.seq, now, held=health.held, drops=health.drops)
+            # At once: the record says that these are dropped, but not that nobody was told.
+            news = camera.track.tick(now)
             self._record(camera)
+            self._tell_losses(camera, news)
         camera.health = health
         return None
 
@@ -163,8 +147,7 @@ class Intake:
             news = camera.track.tick(time.monotonic())
             if news:
                 self._record(camera)
-            for lost in news:
-                self._tell(_loss(camera.name, lost))
+            self._tell_losses(camera, news)
 
     def view(self) -> list[CameraView]:
         """Every camera, by name."""
@@ -269,6 +252,10 @@ class Intake:
         else:
             camera.track = Track.load(camera.saved, self._reorder_s, time.monotonic())
 
+    def _tell_losses(self, camera: _Camera, losses: Iterable[Missing | Dropped]) -> None:
+        for each in losses:
+            self._tell(loss(camera.name, each))
+
     def _unusable(self, name: str, kind: str, payload: bytes) -> None:
         shown = printable(payload[:40].decode("ascii", "replace"), 40)
         size = f"{len(payload)} bytes" if len(payload) <= REPORT_MAX else "too long"
@@ -291,23 +278,6 @@ def _row(name: str, arrival: Arrival, judgement: Judgement, at: float) -> Row:
         arrival.sent_ms,
         received_ms,
     )
-
-
-def _loss(name: str, lost: Missing | Dropped) -> Event:
-    count = lost.last - lost.first + 1
-    which = f"seq {lost.first}" + (f" to {lost.last} ({count})" if count > 1 else "")
-    which = f"{name} boot {lost.boot} {which}"
-    fields: dict[str, object] = {
-        "boot": lost.boot,
-        "seq": lost.first,
-        "to": lost.last,
-        "count": count,
-    }
-    if isinstance(lost, Missing):
-        return Event("missing", f"{which}: missing", name, fields | {"verdict": Verdict.MISSING})
-    why = _DROPPED.get(lost.reason, lost.reason)
-    fields |= {"verdict": Verdict.DROPPED, "reason": lost.reason}
-    return Event("dropped", f"{which}: {Verdict.DROPPED}, {why}", name, fields)
 
 
 def _line(name: str, arrival: Arrival, judgement: Judgement) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from camera import topics
 from tests.brokers import DEADLINE_S, REPOSITORY, BrokerProcess, Endpoint, running_broker, wait_for
+from tests.watch.desk import Desk
 
 # Each test has a camera of its own, so that none sees what another has left at the broker.
 CAMERAS = [f"cam{number}" for number in range(1, 41)]
@@ -194,3 +195,10 @@ def publishing(broker: BrokerProcess, camera: str) -> Iterator[Publisher]:
 def publisher(shared_broker: BrokerProcess, camera: str) -> Iterator[Publisher]:
     with publishing(shared_broker, camera) as publisher:
         yield publisher
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "watch")
+    yield desk
+    desk.ledger.close()

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,48 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import UserError
-from host_tools.watch.events import Event
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, check, refused
-from host_tools.watch.intake import CAMERAS_MAX, Intake
+from host_tools.watch.intake import CAMERAS_MAX
 from host_tools.watch.ledger import FILE, Ledger
 from host_tools.watch.verdicts import Verdict
 from tests.watch.cameras import flipped, health, jpeg, nonsense_stamp, stamped, state
-
-
-class Desk:
-    """An intake and what it told; `again` is the same after a restart."""
-
-    def __init__(self, folder: Path, reorder_s: float = 0.0) -> None:
-        self.folder = folder
-        self.events: list[Event] = []
-        self.ledger = Ledger(folder)
-        try:
-            self.intake = Intake(folder, self.ledger, reorder_s, self.events.append)
-        except UserError:
-            self.ledger.close()
-            raise
-
-    def give(self, payload: bytes, camera: str = "cam1") -> Event:
-        self.intake.snapshot(camera, payload)
-        return self.events[-1]
-
-    def again(self) -> "Desk":
-        self.ledger.close()
-        return Desk(self.folder)
-
-    def count(self, verdict: Verdict) -> int:
-        return sum(camera.counts[verdict] for camera in self.intake.view())
-
-    @property
-    def latest(self) -> bytes:
-        return (self.folder / "cam1" / "latest.jpg").read_bytes()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path / "watch")
-    yield desk
-    desk.ledger.close()
+from tests.watch.desk import Desk
 
 
 def test_a_delivered_snapshot_is_kept_as_received(desk: Desk) -> None:
@@ -250,6 +213,20 @@ def test_a_damaged_ledger_is_one_line(desk: Desk, state: str) -> None:
     desk.give(stamped("cam1", 1))
     desk.ledger.record("cam1", state)
     with pytest.raises(UserError, match=r"is damaged: .*; move it away") as caught:
+        desk.again()
+    assert caught.value.exit_code == 2
+
+
+def test_a_ledger_of_before_the_spool_is_one_line(desk: Desk) -> None:
+    # As the watcher that knew only a count of drops wrote it.
+    state = {
+        **{"v": 1, "newest": [1, 3], "arrived": {"delivered": 2}, "origin": 1, "floor": 0},
+        **{"settled": {"missing": 0, "dropped-by-camera": 0}, "damaged": []},
+        "boots": {"1": [1, 3, 3, 0, 0, [[2, 2, False]]]},
+    }
+    desk.give(stamped("cam1", 1))
+    desk.ledger.record("cam1", json.dumps(state))
+    with pytest.raises(UserError, match=r"its layout is 1, not 2; move it away") as caught:
         desk.again()
     assert caught.value.exit_code == 2
 

@@ -68,6 +68,16 @@ def test_rare_verdicts_show_on_a_narrow_terminal_once_there_are_any() -> None:
     assert "1 reordered, 1 dropped-by-camera" in drawn(view(camera(counts=counts)), 100)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_is_spooled_and_dropped_is_shown(width: int) -> None:
+    counts = dict.fromkeys(Verdict, 0) | {Verdict.DROPPED: 17}
+    text = drawn(view(camera(counts=counts, health=Health(spooled=12))), width)
+    assert "12 still in its spool" in text
+    assert ("17 dropped-by-camera" if width == 80 else " 17 ") in text
+    assert max(map(len, text.splitlines())) <= width
+    assert "spool" not in drawn(view(camera()), width)
+
+
 def test_no_colour_but_on_a_terminal() -> None:
     assert "\x1b" not in drawn(view(camera()), 80)
     assert "\x1b[" in drawn(view(camera()), 80, color=True)

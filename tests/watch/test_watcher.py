@@ -88,6 +88,24 @@ def test_duplicates_reordering_and_gaps(watch: Watch, config: Path, publisher: P
     assert "missing" in watcher.wait_snapshots(camera, 1, seq=6, verdict="reordered")[0]["reason"]
 
 
+def test_what_the_camera_dropped_is_told_and_is_no_failure(
+    watch: Watch, config: Path, publisher: Publisher
+) -> None:
+    camera = publisher.camera
+    watcher = watch(config, "--reorder", "0.5", "--expect", "2").connected()
+    publisher.send(stamped(camera, 1))
+    drops = [[1, 2, 4, "full"]]
+    for seq in (4, 5):
+        publisher.send(health(1, seq, spool_from=[1, 5], drops=drops), kind=topics.HEALTH)
+    dropped = watcher.event(event="dropped", camera=camera)
+    assert (dropped["seq"], dropped["to"], dropped["reason"]) == (2, 4, "full")
+    publisher.send(stamped(camera, 5))
+    ended = watcher.end(None)
+    assert (ended.status, ended.errors) == (0, f"2 snapshots verified, of {camera}\n")
+    assert len(watcher.matching(event="dropped")) == 1
+    assert watcher.matching(event="missing") == []
+
+
 def test_hostile_payloads_are_one_line_each_and_it_goes_on(
     watch: Watch, config: Path, publisher: Publisher
 ) -> None:
