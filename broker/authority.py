@@ -51,6 +51,14 @@ class Anchor:
     sha256: str
 
 
+def write_anchor(path: Path, certificate: x509.Certificate) -> Anchor:
+    """Write a certificate as DER. Raises OSError."""
+    der = certificate.public_bytes(Encoding.DER)
+    make_folder(path.parent)
+    write_atomic(path, der, 0o644)
+    return Anchor(path, hashlib.sha256(der).hexdigest())
+
+
 class Authority:
     """The issuers and the listeners' certificates under one folder.
 
@@ -87,6 +95,10 @@ class Authority:
                 "make it writable or choose another folder with --data"
             ) from error
 
+    def issuer(self, name: str) -> tuple[Key, x509.Certificate]:
+        """Key and certificate of one of certificates.ISSUERS, after ensure()."""
+        return self._issuers[name]
+
     def server_file(self, chain: Chain) -> Path:
         """The PEM file with this listener's key, leaf and issuers (for load_cert_chain)."""
         return self.folder / f"{chain.name}.pem"
@@ -97,17 +109,14 @@ class Authority:
 
     def write_anchors(self, folder: Path) -> list[Anchor]:
         """Write each trust anchor to folder as DER. Raises UserError."""
-        der = self._issuers[ROOT][1].public_bytes(Encoding.DER)
         path = folder / "test-root-x1.der"
         try:
-            make_folder(folder)
-            write_atomic(path, der, 0o644)
+            return [write_anchor(path, self._issuers[ROOT][1])]
         except OSError as error:
             raise UserError(
                 f"cannot write the anchor {path}: {error.strerror or error}; "
                 "make the folder writable or choose another with --anchors"
             ) from error
-        return [Anchor(path, hashlib.sha256(der).hexdigest())]
 
     def _ensure_issuer(self, issuer: Issuer) -> tuple[Key, x509.Certificate]:
         key_path = self.folder / f"{issuer.name}.key"

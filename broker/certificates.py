@@ -15,6 +15,7 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from broker.errors import UserError
@@ -109,22 +110,29 @@ def issue(
     issuer: Issuer, key: Key, signer: x509.Certificate | None, signer_key: Key, now: datetime
 ) -> x509.Certificate:
     """The certificate of one authority. signer None: it signs itself."""
-    subject = _subject(issuer)
+    subject = subject_of(issuer.common_name)
     not_before = now - BACKDATE
     not_after = not_before + issuer.life
     if signer:
         not_after = min(not_after, signer.not_valid_after_utc)
-    builder = (
-        _builder(subject, signer.subject if signer else subject, key, not_before, not_after)
+    certificate = (
+        builder(
+            subject,
+            signer.subject if signer else subject,
+            key.public_key(),
+            not_before,
+            not_after,
+        )
         .add_extension(x509.BasicConstraints(True, 0 if issuer.signs_leaves else None), True)
-        .add_extension(_key_usage(issuer.signs_leaves, certificates=True), True)
+        .add_extension(key_usage(issuer.signs_leaves, certificates=True), True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     )
     if signer:
-        builder = builder.add_extension(_authority_key(signer), False)
+        certificate = certificate.add_extension(authority_key(signer), False)
     if issuer.signs_leaves:
-        builder = builder.add_extension(_SERVER_AUTH, False).add_extension(_policy(), False)
-    return _sign(builder, signer_key)
+        certificate = certificate.add_extension(_SERVER_AUTH, False)
+        certificate = certificate.add_extension(_policy(), False)
+    return _sign(certificate, signer_key)
 
 
 def issue_leaf(
@@ -139,13 +147,13 @@ def issue_leaf(
     not_before = now - BACKDATE
     not_after = min(not_before + life, signer.not_valid_after_utc)
     return _sign(
-        _builder(x509.Name([]), signer.subject, key, not_before, not_after)
+        builder(x509.Name([]), signer.subject, key.public_key(), not_before, not_after)
         # RFC 5280, 4.1.2.6: critical, because the subject is empty.
         .add_extension(x509.SubjectAlternativeName(names), True)
         .add_extension(x509.BasicConstraints(False, None), True)
-        .add_extension(_key_usage(True, certificates=False), True)
+        .add_extension(key_usage(True, certificates=False), True)
         .add_extension(_SERVER_AUTH, False)
-        .add_extension(_authority_key(signer), False)
+        .add_extension(authority_key(signer), False)
         .add_extension(_policy(), False),
         signer_key,
     )
@@ -154,30 +162,37 @@ def issue_leaf(
 _SERVER_AUTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 
 
-def _subject(issuer: Issuer) -> x509.Name:
+def subject_of(common_name: str) -> x509.Name:
+    """The subject of an authority of ours."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "anchorcam test, not for use"),
-            x509.NameAttribute(NameOID.COMMON_NAME, issuer.common_name),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: Key, not_before: datetime, not_after: datetime
+def builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    not_before: datetime,
+    not_after: datetime,
 ) -> x509.CertificateBuilder:
+    """A certificate without extensions."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)
     )
 
 
-def _key_usage(signs_data: bool, *, certificates: bool) -> x509.KeyUsage:
+def key_usage(signs_data: bool, *, certificates: bool) -> x509.KeyUsage:
+    """For data (a handshake), certificates, or both."""
     return x509.KeyUsage(
         digital_signature=signs_data,
         key_cert_sign=certificates,
@@ -191,7 +206,8 @@ def _key_usage(signs_data: bool, *, certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _authority_key(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """What says that this signer's key has signed."""
     key_id = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
 

@@ -18,6 +18,7 @@ from broker.connection import Limits
 from broker.errors import UserError
 from broker.events import emit_json, emit_line
 from broker.server import BrokerServer, Options
+from broker.zoo.table import ROWS
 from camera.topics import is_id
 
 PROGRAM = "anchorcam broker"
@@ -75,6 +76,12 @@ def serve(
     clock_port: Annotated[
         int, typer.Option(min=0, max=65535, help="UDP port of the clock service; 0: any free.")
     ] = 11123,
+    zoo: Annotated[
+        bool, typer.Option("--zoo", help="Also one listener for each way a chain can be wrong.")
+    ] = False,
+    zoo_port: Annotated[
+        int, typer.Option(min=0, max=65000, help="First port of the zoo; 0: any free.")
+    ] = 8900,
     prefix: Annotated[str, typer.Option(help="Topic prefix.")] = "cameras",
     max_packet: Annotated[
         int, typer.Option(min=1024, max=268435455, help="Largest MQTT packet, bytes.")
@@ -107,6 +114,7 @@ def serve(
         rsa_port=rsa_port,
         clock_port=clock_port,
         prefix=prefix,
+        zoo_port=zoo_port if zoo else None,
         limits=Limits(max_packet=max_packet),
     )
     asyncio.run(_serve(options, json))
@@ -190,6 +198,7 @@ def _ready_json(server: BrokerServer) -> None:
         "ready",
         **{name: {"host": host, "port": port} for name, port in server.ports.items()},
         clock={"host": host, "port": server.clock_port},
+        **({"zoo": server.zoo_ports} if server.zoo_ports else {}),
         anchors=[{"path": str(a.path), "sha256": a.sha256} for a in server.anchors],
         secrets=str(server.options.secrets),
     )
@@ -201,6 +210,9 @@ def _ready_lines(server: BrokerServer) -> None:
         sent = " <- ".join(("leaf", *(name.upper() for name in chain.issuers)))
         where = f"mqtts://{host}:{server.ports[chain.name]}"
         typer.echo(f"{chain.name.upper():<10}{where:<26}  {sent} (<- X1, the anchor)")
+    for row in ROWS if server.zoo_ports else ():
+        where = f"mqtts://{host}:{server.zoo_ports[row.name]}"
+        typer.echo(f"{'zoo':<10}{where:<26}  {row.name:<22}{row.what}; camera: {row.camera}")
     typer.echo(f"{'clock':<10}{f'udp://{host}:{server.clock_port}':<26}  SNTP, this machine's time")
     for anchor in server.anchors:
         typer.echo(f"{'anchor':<10}{anchor.path}\n{'':<10}SHA-256 {anchor.sha256}")

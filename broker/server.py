@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from broker.files import locked, make_folder
 from broker.repairs import RepairedBroker
 from broker.rules import Role
 from broker.streams import describe
+from broker.zoo import listeners
+from broker.zoo.making import Zoo
+from broker.zoo.table import ROWS
+
+# What is done with a connection that was accepted.
+Serve = Callable[[socket.socket], Coroutine[None, None, None]]
 
 # A leaf has a month left when it becomes due, so this need not be often.
 RENEWAL_CHECK_S = 600.0
@@ -42,6 +49,8 @@ class Options:
     rsa_port: int = 8884
     clock_port: int = 11123
     prefix: str = "cameras"
+    # The first port of the zoo; None: no zoo.
+    zoo_port: int | None = None
     limits: Limits = field(default_factory=Limits)
     renewal_check_s: float = RENEWAL_CHECK_S
 
@@ -49,8 +58,8 @@ class Options:
 class BrokerServer:
     """Start and stop of the whole service; the constructor does nothing.
 
-    After start(): ports (listener name -> port), clock_port, anchors. authority and clock are
-    there before, for tests to bend.
+    After start(): ports (listener name -> port), clock_port, anchors; zoo_ports (row's name ->
+    port) where there is a zoo. authority and clock are there before, for tests to bend.
     """
 
     def __init__(self, options: Options, emit: Emit) -> None:
@@ -58,6 +67,7 @@ class BrokerServer:
         self.authority = Authority(options.data / "authority", options.names)
         self.clock = ClockService()
         self.ports: dict[str, int] = {}
+        self.zoo_ports: dict[str, int] = {}
         self.clock_port = 0
         self.anchors: list[Anchor] = []
         self._emit = emit
@@ -102,8 +112,32 @@ class BrokerServer:
             self._load(chain)
             listening = sockets[chain.name]
             self.ports[chain.name] = listening.getsockname()[1]
-            self._spawn(self._tasks, self._accept(chain.name, listening, self._broker))
+            serve = functools.partial(self._serve, chain.name, context)
+            self._spawn(self._tasks, self._accept(listening, serve))
+        if options.zoo_port is not None:
+            await self._open_zoo(options.zoo_port)
         self._spawn(self._tasks, self._renew_for_ever())
+
+    async def _open_zoo(self, first_port: int) -> None:
+        zoo = Zoo(self.options.data / "zoo", self.authority, self.options.names, self.authority.now)
+        try:
+            await asyncio.to_thread(zoo.ensure)
+            self.anchors += zoo.write_anchors(self.options.anchors)
+            contexts = [listeners.context(zoo, row) for row in ROWS]
+        except OSError as error:
+            raise UserError(
+                f"cannot make the zoo in {self.options.data}: {describe(error)}; make it writable"
+                " or choose another folder with --data"
+            ) from error
+        for at, (row, context) in enumerate(zip(ROWS, contexts, strict=True)):
+            listening = self._listen(first_port + at if first_port else 0, "--zoo-port")
+            self.zoo_ports[row.name] = listening.getsockname()[1]
+            name = f"zoo {row.name}"
+            if row.behaviour == "garbage":
+                serve = _answer_garbage
+            else:
+                serve = functools.partial(self._serve, name, context)
+            self._spawn(self._tasks, self._accept(listening, serve))
 
     async def stop(self) -> None:
         """End every connection and free every port, within STOP_S seconds."""
@@ -146,7 +180,7 @@ class BrokerServer:
         self._resources.callback(listening.close)
         return listening
 
-    async def _accept(self, name: str, listening: socket.socket, broker: RepairedBroker) -> None:
+    async def _accept(self, listening: socket.socket, serve: Serve) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -156,10 +190,13 @@ class BrokerServer:
                 self._emit("warning", reason=f"cannot accept a connection: {describe(error)}")
                 await asyncio.sleep(1)
                 continue
-            self._spawn(self._connections, self._serve(name, client, broker))
+            self._spawn(self._connections, serve(client))
 
-    async def _serve(self, name: str, client: socket.socket, broker: RepairedBroker) -> None:
+    async def _serve(
+        self, name: str, context: ssl.SSLContext | None, client: socket.socket
+    ) -> None:
         """One connection. Nothing it does, or we do wrong, may reach the other connections."""
+        assert self._broker
         loop = asyncio.get_running_loop()
         limits = self.options.limits
         reader = asyncio.StreamReader()
@@ -170,12 +207,12 @@ class BrokerServer:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,
                 client,
-                ssl=self._contexts[name],
-                ssl_handshake_timeout=limits.handshake_s,
-                ssl_shutdown_timeout=limits.close_s,
+                ssl=context,
+                ssl_handshake_timeout=limits.handshake_s if context else None,
+                ssl_shutdown_timeout=limits.close_s if context else None,
             )
             stream = asyncio.StreamWriter(transport, protocol, reader, loop)
-            await broker.serve(reader, stream, name)
+            await self._broker.serve(reader, stream, name)
         except OSError as error:
             client.close()
             reason = f"TLS: {describe(error)}"
@@ -217,6 +254,10 @@ class BrokerServer:
         task = asyncio.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+
+
+async def _answer_garbage(client: socket.socket) -> None:
+    listeners.answer_garbage(client)
 
 
 def _cannot_listen(host: str, port: int, option: str, error: OSError) -> UserError:

@@ -1,0 +1,1 @@
+"""The certificate zoo: one listener for each way a server's chain can be right or wrong."""

@@ -1,0 +1,1 @@
+"""Trust anchors: what a server sends, which root anchors it, and what a camera makes of it."""

@@ -1,0 +1,49 @@
+"""Asks the TLS library that it runs on whether it accepts a server (runs under MicroPython).
+
+Reads jobs.json: {"limits_s": {..}, "jobs": [{"host": .., "address": .., "port": .., "anchor":
+path}, ..]}; prints one line of JSON for each job, in their order. It is the application's own
+code that shakes hands, so the reason codes are those of the application.
+"""
+
+import gc
+import json
+import sys
+
+if "" not in sys.path:
+    sys.path.insert(0, "")
+
+from camera.anchors import Anchor
+from camera.errors import CameraError
+from camera.transport import Transport
+
+# MQTT 3.1.1, 3.14: goodbye. mbedTLS shakes hands inside the first write.
+_DISCONNECT = b"\xe0\x00"
+
+
+def _ask(job, limits):
+    anchor = None
+    try:
+        anchor = Anchor(job["anchor"])
+        transport = Transport(job["host"], job["address"], job["port"], anchor, limits)
+        transport.write(_DISCONNECT)
+        transport.handshake(limits["handshake"])
+        transport.close()
+        told = {"code": "accepted", "words": ""}
+    except CameraError as error:
+        told = {"code": error.code, "words": error.detail or ""}
+    if anchor is not None:
+        told["ends"] = anchor.chain
+        told["leaf"] = anchor.leaf
+        told["issuers"] = anchor.issuers
+    return told
+
+
+def main():
+    with open("jobs.json") as file:
+        asked = json.load(file)
+    for job in asked["jobs"]:
+        print(json.dumps(_ask(job, asked["limits_s"])))
+        gc.collect()
+
+
+main()
