@@ -90,10 +90,11 @@ def _allow_only_camera_groups(inside):
     mapped = _mapped()
     for at in range(0, len(inside) - _POINTER, _POINTER):
         (target,) = struct.unpack_from("P", inside, at)
-        if any(start <= target < end - len(_OTHER_GROUPS) for start, end in mapped):
-            if bytes(uctypes.bytearray_at(target, len(_OTHER_GROUPS))) == _OTHER_GROUPS:
-                struct.pack_into("P", inside, at, uctypes.addressof(_CAMERA_GROUPS))
-                return
+        if not any(start <= target < end - len(_OTHER_GROUPS) for start, end in mapped):
+            continue
+        if bytes(uctypes.bytearray_at(target, len(_OTHER_GROUPS))) == _OTHER_GROUPS:
+            struct.pack_into("P", inside, at, uctypes.addressof(_CAMERA_GROUPS))
+            return
 
 
 def _mapped():

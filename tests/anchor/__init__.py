@@ -1,0 +1,1 @@
+"""The truth table: every row of the zoo, asked of real mbedTLS."""
