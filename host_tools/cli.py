@@ -7,6 +7,7 @@ import typer
 from broker import command as broker_command
 from broker.errors import UserError
 from host_tools import ask, config, demo
+from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
+app.add_typer(anchor_command.app, name="anchor")
 app.command("ask")(ask.ask)
 app.command("watch")(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)

@@ -14,21 +14,28 @@ from typing import Any
 import camera
 from broker.errors import UserError
 from camera.errors import REASONS
+from host_tools.anchor import report
+from host_tools.virtual_camera import micropython
 from host_tools.virtual_camera.board import FIRMWARE, clock_environment
 from host_tools.virtual_camera.micropython import MicroPython
 
 PROBE = Path(__file__).parent / "probe.py"
 ACCEPTED = "accepted"
+# Seconds for each step, where no config.json says otherwise.
+LIMITS_S = {"connect": 10, "handshake": 20, "connack": 10, "write": 20}
 
 
 @dataclass(frozen=True)
 class Question:
-    """Would a camera with this anchor (DER) accept the server at address, asked for as host?"""
+    """Would a camera with this anchor (DER) accept the server at address, asked for as host?
 
-    host: str
-    address: str
-    port: int
+    With port 0: would it load the anchor at all?
+    """
+
     anchor: bytes
+    host: str = ""
+    address: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,12 @@ def ask(
         except subprocess.TimeoutExpired:
             raise UserError("the probe of mbedTLS did not come to an end", exit_code=3) from None
     return read_answers(done.stdout, len(questions), done.stderr or done.stdout)
+
+
+def ask_this_machine(questions: Sequence[Question]) -> list[Answer]:
+    """As ask(), now, of the virtual camera's MicroPython. Raises UserError."""
+    with report.working("asking mbedTLS"):
+        return ask(micropython.find(), questions, LIMITS_S)
 
 
 def read_answers(said: str, count: int, errors: str) -> list[Answer]:

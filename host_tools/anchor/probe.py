@@ -1,8 +1,9 @@
 """Asks the TLS library that it runs on whether it accepts a server (runs under MicroPython).
 
 Reads jobs.json: {"limits_s": {..}, "jobs": [{"host": .., "address": .., "port": .., "anchor":
-path}, ..]}; prints one line of JSON for each job, in their order. It is the application's own
-code that shakes hands, so the reason codes are those of the application.
+path}, ..]}; prints one line of JSON for each job, in their order. A job with port 0 asks only
+whether the anchor can be loaded. It is the application's own code that shakes hands, so the
+reason codes are those of the application.
 """
 
 import gc
@@ -24,10 +25,11 @@ def _ask(job, limits):
     anchor = None
     try:
         anchor = Anchor(job["anchor"])
-        transport = Transport(job["host"], job["address"], job["port"], anchor, limits)
-        transport.write(_DISCONNECT)
-        transport.handshake(limits["handshake"])
-        transport.close()
+        if job["port"]:
+            transport = Transport(job["host"], job["address"], job["port"], anchor, limits)
+            transport.write(_DISCONNECT)
+            transport.handshake(limits["handshake"])
+            transport.close()
         told = {"code": "accepted", "words": ""}
     except CameraError as error:
         told = {"code": error.code, "words": error.detail or ""}

@@ -27,6 +27,18 @@ def load_settings(config: Path, secrets: Path) -> Settings:
     return complete
 
 
+def load_config(config: Path) -> Settings:
+    """The settings in config.json alone, without passwords and keys.
+
+    Raises UserError (exit code 2) with one line per problem.
+    """
+    try:
+        complete: Settings = settings.load_config(_read(config))
+    except settings.SettingsError as error:
+        raise UserError("\n".join(_lines(error)), exit_code=2) from None
+    return complete
+
+
 def problems_of_config(config: Path) -> list[str]:
     """One line for each thing that is wrong with config.json alone.
 
