@@ -2,7 +2,7 @@
 
 import typer
 
-from host_tools.anchor import check, fetch, listing, looking
+from host_tools.anchor import check, fetch, listing, looking, rollover
 
 app = typer.Typer(
     help="Trust anchors: what a camera has to have so that it accepts a server, and no other.",
@@ -14,3 +14,4 @@ app.command("check")(check.check)
 app.command("list")(listing.list_anchors)
 app.command("show")(listing.show)
 app.command("pin")(looking.pin)
+app.command("rollover")(rollover.rollover)

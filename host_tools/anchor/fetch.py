@@ -66,7 +66,7 @@ def fetch(
     else:
         target = Target.parse(source, name)
         found = fetching.of_server(look(source, name, known, timeout), timeout)
-    raise typer.Exit(_install(found, target, into, force))
+    raise typer.Exit(_install(found, target, known, into, force))
 
 
 def _may_be_server(text: str) -> bool:
@@ -115,7 +115,9 @@ def _trade_off(text: str) -> None:
     sheet.show(report.console())
 
 
-def _install(found: Fetched, target: Target | None, into: Path, force: bool) -> int:
+def _install(
+    found: Fetched, target: Target | None, known: Published, into: Path, force: bool
+) -> int:
     """Write the anchor once mbedTLS has loaded it, and say what it is; the exit code."""
     certificate = found.certificate
     der = certificate.public_bytes(Encoding.DER)
@@ -128,7 +130,9 @@ def _install(found: Fetched, target: Target | None, into: Path, force: bool) -> 
             f"{describing.name(certificate)} from {found.source} cannot be an anchor, and was not"
             f" written: mbedTLS says {loads.words}"
         )
-    path = into / fetching.file_name(certificate)
+    published_as = known.with_digest(describing.sha256(certificate))
+    name = published_as.name if published_as else describing.name(certificate)
+    path = into / fetching.file_name(name)
     if path.exists() and path.read_bytes() != der and not force:
         raise UserError(
             f"{path} is another certificate: look at it with `anchorcam anchor show {path}`, and"

@@ -150,9 +150,9 @@ def self_signed_of(inspection: Inspection) -> Fetched | None:
     return Fetched(leaf, f"sent by {inspection.where}", "none but your own comparison")
 
 
-def file_name(certificate: x509.Certificate) -> str:
-    """A name for its file: "ISRG Root X1" is isrg-root-x1.der."""
-    letters = [c if c.isascii() and c.isalnum() else "-" for c in describing.name(certificate)]
+def file_name(name: str) -> str:
+    """For the anchor of this name: "ISRG Root X1" is isrg-root-x1.der."""
+    letters = [c if c.isascii() and c.isalnum() else "-" for c in name]
     words = [word for word in "".join(letters).lower().split("-") if word]
     # The camera's rule for the name of an anchor's file (camera/rules.py).
     return ("-".join(words)[:ID_MAX].strip("-") or "anchor") + ".der"

@@ -7,9 +7,11 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import certifi
 from cryptography import x509
@@ -27,7 +29,8 @@ MOZILLA = f"Mozilla's CA program (certifi {certifi.__version__})"
 class Root:
     """One published root. certificate: None where only its fingerprint is known here; then url
     says where its CA has it, and subject what it is called. source: where its fingerprint is
-    from. successors: names of the roots that its CA has announced to come after it.
+    from. successors: names of the roots that its CA has announced to come after it;
+    trusted_until: when root programs end their trust in it, by which its CA has to be done.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Root:
     subject: str = ""
     url: str = ""
     successors: tuple[str, ...] = ()
+    trusted_until: date | None = None
 
 
 class Published:
@@ -102,23 +106,27 @@ def _known() -> tuple[Root, ...]:
     roots = []
     for certificate in files.read(Path(certifi.where())):
         digest = describing.sha256(certificate)
-        entry = catalogue.pop(digest, {})
-        name = entry.get("name", describing.name(certificate))
-        successors = tuple(entry.get("next", ()))
-        roots.append(Root(name, digest, MOZILLA, certificate, successors=successors))
+        entry = catalogue.pop(digest, {"name": describing.name(certificate)})
+        roots.append(_root(entry, digest, MOZILLA, certificate))
     for digest, entry in catalogue.items():
-        source = f"{entry['source']}, {entry['checked']}"
-        roots.append(
-            Root(
-                entry["name"],
-                digest,
-                source,
-                subject=entry.get("subject", ""),
-                url=entry.get("url", ""),
-                successors=tuple(entry.get("next", ())),
-            )
-        )
+        roots.append(_root(entry, digest, f"{entry['source']}, {entry['checked']}", None))
     return tuple(roots)
+
+
+def _root(
+    entry: dict[str, Any], digest: str, source: str, certificate: x509.Certificate | None
+) -> Root:
+    until = entry.get("trusted_until")
+    return Root(
+        entry["name"],
+        digest,
+        source,
+        certificate,
+        subject=entry.get("subject", ""),
+        url=entry.get("url", ""),
+        successors=tuple(entry.get("next", ())),
+        trusted_until=date.fromisoformat(until) if until else None,
+    )
 
 
 def _folded(name: str) -> str:
