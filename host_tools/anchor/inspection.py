@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from host_tools.anchor import describing, paths, prediction
+from host_tools.anchor import describing, files, paths, prediction
 from host_tools.anchor.findings import (
     Finding,
     of_dates,
@@ -153,7 +153,7 @@ def _load(sent: Sent) -> tuple[tuple[x509.Certificate, ...], list[Finding]]:
     chain = []
     for at, der in enumerate(sent.certificates):
         try:
-            chain.append(x509.load_der_x509_certificate(der))
+            chain.append(files.load(der))
         except ValueError:
             text = f"what is sent as certificate {at} ({len(der)} bytes) is none"
             return tuple(chain), [Finding("wrong", text)]
