@@ -1,5 +1,6 @@
 """Certificates in files: DER or PEM, one or several; what is none is refused with its reason."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,8 @@ def _quietly(load: Callable[[], list[x509.Certificate]]) -> list[x509.Certificat
             for each in found:
                 # These are parsed only now, and everybody reads them.
                 _ = each.subject, each.issuer, each.not_valid_before_utc, each.not_valid_after_utc
+                with contextlib.suppress(*UNREADABLE):
+                    _ = each.extensions
         except UNREADABLE as error:
             raise ValueError(str(error)) from None
         return found

@@ -53,7 +53,9 @@ def of_issuer(
     """Whether the expected issuer is there at all."""
     if not expected or not chain:
         return []
-    names = [describing.issuer(each) for each in chain] + [path.root.name for path in found]
+    # What is only sent along, and is on no path, says nothing.
+    used = {each for path in found for each in path.sent} or _climb(chain)
+    names = [describing.issuer(each) for each in used] + [path.root.name for path in found]
     if any(expected.lower() in each.lower() for each in names):
         return []
     text = (

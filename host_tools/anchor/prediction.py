@@ -113,6 +113,20 @@ def _parse(der: bytes) -> Reading:
         raise Unsaid("it is no certificate, or one that cannot be read here") from None
 
 
+def why_not(chain: Sequence[x509.Certificate], anchor: x509.Certificate, at: datetime) -> str:
+    """Why mbedTLS does not verify the first of these, whatever it is for, with the anchor; "" when
+    it does. Nothing that it says of a digest, a key, a date or a right to sign is passed over.
+    """
+    try:
+        path, flags, fatal = _build([read(each) for each in chain], read(anchor), at)
+    except (Refused, Unsaid, UnsupportedAlgorithm) as error:
+        return str(error)
+    weak = _weak_key(path[0])
+    if weak:
+        flags.add("key", f"its key is {weak}")
+    return fatal or next(iter(flags.found.values()), "")
+
+
 def signed(child: x509.Certificate, parent: x509.Certificate) -> bool:
     """Whether the child's signature is by the parent's key; names and dates play no part."""
     try:

@@ -198,23 +198,24 @@ def _check(extension: x509.Extension[x509.ExtensionType]) -> None:
         what = getattr(extension.oid, "_name", "Unknown OID")
         label = extension.oid.dotted_string if what == "Unknown OID" else what
         raise Refused(f"mbedTLS does not know its critical extension {label}")
-    if isinstance(value, x509.CertificatePolicies):
-        if extension.critical and any(each.policy_identifier != _ANY_POLICY for each in value):
+    if isinstance(value, x509.CertificatePolicies) and extension.critical:
+        policies = {each.policy_identifier for each in value}
+        if policies != {_ANY_POLICY}:
             raise Refused("mbedTLS does not know a policy in its critical certificatePolicies")
     elif isinstance(value, x509.SubjectAlternativeName):
         _check_names(value)
     elif isinstance(value, x509.AuthorityKeyIdentifier):
         _check_names(value.authority_cert_issuer or ())
-    elif isinstance(value, x509.BasicConstraints):
-        if value.path_length is not None and value.path_length >= _INT_MAX:
-            raise Refused("its path length is absurd")
-    elif isinstance(value, x509.ExtendedKeyUsage):
-        if not len(list(value)):
-            raise Refused("its extended key usage is empty")
-    elif extension.oid == _NETSCAPE_TYPE and isinstance(value, x509.UnrecognizedExtension):
-        # One BIT STRING of one byte.
-        if len(value.value) != 4 or value.value[:2] != b"\x03\x02" or value.value[2] > 7:
-            raise Unsaid("its Netscape certificate type is damaged")
+    elif isinstance(value, x509.BasicConstraints) and (value.path_length or 0) >= _INT_MAX:
+        raise Refused("its path length is absurd")
+    elif isinstance(value, x509.ExtendedKeyUsage) and not list(value):
+        raise Refused("its extended key usage is empty")
+    elif extension.oid == _NETSCAPE_TYPE and not _is_one_byte_of_bits(value.public_bytes()):
+        raise Unsaid("its Netscape certificate type is damaged")
+
+
+def _is_one_byte_of_bits(data: bytes) -> bool:
+    return len(data) == 4 and data[:2] == b"\x03\x02" and data[2] < 8
 
 
 def _check_names(names: Iterable[x509.GeneralName]) -> None:
