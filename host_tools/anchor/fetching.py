@@ -57,7 +57,7 @@ def of_url(url: str, timeout: float) -> list[x509.Certificate]:
         # A server's own words can be in it.
         why = describing.shown(str(getattr(error, "reason", None) or error))
         raise UserError(
-            f"{url} cannot be downloaded: {why}; get the file with a browser and give its path",
+            f"{describing.shown(url)} cannot be downloaded: {why}; get the file with a browser and give its path",
             exit_code=3,
         ) from None
     if len(data) > _DOWNLOAD_MAX:

@@ -1,12 +1,18 @@
 """Certificates put together byte by byte, for no library makes all that servers could send."""
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from host_tools.anchor.der import encoded
 
@@ -84,6 +90,12 @@ class Recipe:
     is_broken: bool = False
     serial: int = 1
     extensions: tuple[Extension, ...] = ()
+
+
+def pem(key: Key, chain: Sequence[bytes]) -> bytes:
+    """A key and its chain as ssl.SSLContext.load_cert_chain() takes them."""
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return text + "".join(map(ssl.DER_cert_to_PEM_cert, chain)).encode()
 
 
 class Forge:

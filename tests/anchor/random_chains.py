@@ -1,16 +1,14 @@
 """Random chains, as servers could send them: right, odd and wrong in every way that is known."""
 
 import random
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
-from tests.anchor.forging import Extension, Forge, Key, Recipe, der, distinguished, oid
+from tests.anchor.forging import Extension, Forge, Key, Recipe, der, distinguished, oid, pem
 
 HOSTS = ("localhost", "a.zoo.test", "127.0.0.1", "LocalHost", "localhost.")
 # Days from now.
@@ -40,8 +38,7 @@ class Case:
 
     def pem(self) -> bytes:
         """Key and chain as ssl.SSLContext.load_cert_chain() takes them."""
-        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return key + "".join(map(ssl.DER_cert_to_PEM_cert, self.chain)).encode()
+        return pem(self.key, self.chain)
 
 
 class Maker:
