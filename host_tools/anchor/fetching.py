@@ -51,18 +51,21 @@ def of_url(url: str, timeout: float) -> list[x509.Certificate]:
 
     Raises UserError (exit code 3 when it cannot be had, 2 when it is no certificate).
     """
+    shown = describing.shown(url)
     try:
         data = download(url, _DOWNLOAD_MAX, timeout)
     except (OSError, ValueError, http.client.HTTPException) as error:
         # A server's own words can be in it.
         why = describing.shown(str(getattr(error, "reason", None) or error))
         raise UserError(
-            f"{describing.shown(url)} cannot be downloaded: {why}; get the file with a browser and give its path",
+            f"{shown} cannot be downloaded: {why}; get the file with a browser and give its path",
             exit_code=3,
         ) from None
     if len(data) > _DOWNLOAD_MAX:
-        raise UserError(f"{url} is larger than {_DOWNLOAD_MAX >> 20} MiB: no root is", exit_code=2)
-    return files.parse(data, url)
+        raise UserError(
+            f"{shown} is larger than {_DOWNLOAD_MAX >> 20} MiB: no root is", exit_code=2
+        )
+    return files.parse(data, shown)
 
 
 def is_url(text: str) -> bool:

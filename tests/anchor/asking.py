@@ -81,7 +81,7 @@ def _context(case: Case, file: Path) -> ssl.SSLContext | None:
     file.write_bytes(case.pem())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.set_ciphers(f"{case.suites}:@SECLEVEL=0")
     try:
         context.load_cert_chain(file)
     except ssl.SSLError:

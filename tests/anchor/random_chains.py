@@ -34,6 +34,8 @@ class Case:
     key: Key
     anchors: tuple[bytes, ...]
     name: str
+    # OpenSSL's, for the key exchange.
+    suites: str
     told: str = field(default="", compare=False)
 
     def pem(self) -> bytes:
@@ -68,7 +70,9 @@ class Maker:
         anchor_ders += [choose.choice(ders)]
         root = chain[-1]
         anchor_ders.append(made.get(root) or self._forge.make(root))
-        return Case(tuple(ders), self._forge.key(sent[0].key), tuple(anchor_ders), name, repr(sent))
+        suites = "kRSA" if leaf.key.startswith("RSA") and self._maybe(0.3) else "DEFAULT"
+        key = self._forge.key(leaf.key)
+        return Case(tuple(ders), key, tuple(anchor_ders), name, suites, repr(sent))
 
     def _maybe(self, chance: float) -> bool:
         return self._random.random() < chance
