@@ -5,7 +5,6 @@ ssl_parse_certificate_chain()). tests/anchor asks real mbedTLS the same about ev
 zoo, and about random chains: where the two disagree this model is wrong, or has to say nothing.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from host_tools.anchor import describing, files
 from host_tools.anchor.hello import RECORD_BUFFER, Sent
+from host_tools.anchor.naming import is_for
 from host_tools.anchor.reading import Reading, Refused, UnknownSignature, Unsaid, read
 
 ACCEPTED = "accepted"
@@ -47,7 +47,7 @@ class Prediction:
 
 @dataclass
 class _Flags:
-    """What mbedTLS finds -> why: a reason code, or "digest" or "key" of one that is too weak."""
+    """What mbedTLS finds, a key of _FAULTS -> why."""
 
     found: dict[str, str] = field(default_factory=dict)
 
@@ -59,12 +59,24 @@ class _Flags:
 # record, which a fragment in clear does not have (MBEDTLS_SSL_PAYLOAD_OVERHEAD and headers).
 _OVERHEAD_MOST = 512
 
-# MicroPython has room for 256 bytes of mbedTLS's words (extmod/modtls_mbedtls.c), which so many
-# may exceed; it then says none of them, and a camera "untrusted".
-_FAULTS_MAX = 4
+# What mbedTLS finds, in the order of camera/anchors.py, and how many characters it has for it
+# (x509.h, MBEDTLS_X509_CRT_ERROR_INFO_LIST).
+_FAULTS = {
+    "untrusted": 57,
+    "name_mismatch": 68,
+    "not_yet_valid": 45,
+    "expired": 36,
+    "digest": 52,
+    "key": 81,
+    "purpose": 51,
+    "usage": 43,
+}
+# Other codes than their own names.
+_REASONS = {"digest": "untrusted", "key": "untrusted", "purpose": "tls", "usage": "tls"}
 
-# That of camera/anchors.py.
-_ORDER = ("untrusted", "name_mismatch", "not_yet_valid", "expired", "digest", "key")
+# MicroPython has room for so many, with two line ends each; of more it says none, and a camera
+# "untrusted" (extmod/modtls_mbedtls.c; camera/anchors.py).
+_WORDS_MOST = 255
 
 
 def predict(sent: Sent, anchor: x509.Certificate, name: str, at: datetime) -> Prediction:
@@ -169,21 +181,18 @@ def _verify(
     if fatal:
         return Prediction("tls", fatal, shown)
     leaf = chain[0]
-    if not _has_name(leaf, name):
+    if not is_for(leaf, name):
         flags.add("name_mismatch", f"the certificate is not for {name}")
     weak = _weak_key(leaf)
     if weak:
         flags.add("key", f"the leaf's key is {weak}")
-    wrong_usage = _wrong_usage(leaf, has_rsa_exchange)
-    for code in _ORDER:
-        if code in flags.found:
-            if code != "untrusted" and len(flags.found) + len(wrong_usage) >= _FAULTS_MAX:
-                return Prediction("", "it has so many faults that mbedTLS may not name them", shown)
-            reason = "untrusted" if code in ("digest", "key") else code
-            return Prediction(reason, flags.found[code], shown)
-    if wrong_usage:
-        return Prediction("tls", wrong_usage[0], shown)
-    return Prediction(ACCEPTED, "", shown)
+    _find_wrong_usage(leaf, has_rsa_exchange, flags)
+    said = [code for code in _FAULTS if code in flags.found]
+    if not said:
+        return Prediction(ACCEPTED, "", shown)
+    if sum(_FAULTS[code] + 2 for code in said) > _WORDS_MOST:
+        return Prediction("untrusted", "; ".join(flags.found[code] for code in said), shown)
+    return Prediction(_REASONS.get(said[0], said[0]), flags.found[said[0]], shown)
 
 
 def _build(
@@ -267,30 +276,6 @@ def _may_sign(parent: Reading, child: Reading, is_anchor: bool, below: int) -> b
     return basic.path_length is None or basic.path_length >= below
 
 
-def _has_name(leaf: Reading, name: str) -> bool:
-    asked, names = name.encode(), leaf.alternative
-    if names is None:
-        return any(_matches(each, asked) for each in leaf.common_names())
-    if any(_matches(each.encode(), asked) for each in names.get_values_for_type(x509.DNSName)):
-        return True
-    if name in names.get_values_for_type(x509.UniformResourceIdentifier):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address in names.get_values_for_type(x509.IPAddress)
-
-
-def _matches(pattern: bytes, name: bytes) -> bool:
-    pattern, name = pattern.lower(), name.lower()
-    if pattern == name:
-        return True
-    # A wildcard stands for exactly one label, and not for all of a name.
-    label, _, parent = name.partition(b".")
-    return bool(label and parent) and pattern == b"*." + parent
-
-
 def _weak_key(reading: Reading) -> str:
     key = reading.key
     if isinstance(key, rsa.RSAPublicKey):
@@ -301,13 +286,11 @@ def _weak_key(reading: Reading) -> str:
     return ""
 
 
-def _wrong_usage(leaf: Reading, has_rsa_exchange: bool) -> list[str]:
-    found = []
+def _find_wrong_usage(leaf: Reading, has_rsa_exchange: bool, flags: _Flags) -> None:
     allowed = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
     if leaf.purposes is not None and not any(each in allowed for each in leaf.purposes):
-        found.append("the leaf's extended key usage is not for servers")
+        flags.add("purpose", "the leaf's extended key usage is not for servers")
     if has_rsa_exchange and not leaf.allows("key_encipherment"):
-        found.append("the leaf's key usage is not for encrypting keys")
+        flags.add("usage", "the leaf's key usage is not for encrypting keys")
     elif not has_rsa_exchange and not leaf.allows("digital_signature"):
-        found.append("the leaf's key usage is not for signing")
-    return found
+        flags.add("usage", "the leaf's key usage is not for signing")
