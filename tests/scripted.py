@@ -26,10 +26,10 @@ class SelfSigned:
     key_pem: bytes
 
 
-def self_signed() -> SelfSigned:
+def self_signed(common_name: str = "localhost") -> SelfSigned:
     """A new one, valid for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()

@@ -43,7 +43,7 @@ def of_name(root: Root, timeout: float) -> Fetched:
             f"{root.name} is known here by its fingerprint only: get it from its CA and give the"
             " file to `anchorcam anchor fetch FILE`"
         )
-    downloaded = _with_digest(of_url(root.url, timeout), root.sha256, root.url)
+    downloaded = with_digest(of_url(root.url, timeout), root.sha256, root.url)
     return Fetched(downloaded, root.url, f"its SHA-256 is the one of {root.source}")
 
 
@@ -86,7 +86,7 @@ def of_certificates(
     Raises UserError.
     """
     if sha256:
-        found = _with_digest(certificates, sha256, where)
+        found = with_digest(certificates, sha256, where)
         return Fetched(found, where, "its SHA-256 is the one that you gave")
     roots = [each for each in certificates if describing.is_self_issued(each)]
     if len(roots) != 1:
@@ -158,9 +158,10 @@ def file_name(name: str) -> str:
     return ("-".join(words)[:ID_MAX].strip("-") or "anchor") + ".der"
 
 
-def _with_digest(
+def with_digest(
     certificates: Sequence[x509.Certificate], sha256: str, where: str
 ) -> x509.Certificate:
+    """The one of them with this fingerprint, with or without colons. Raises UserError."""
     wanted = sha256.replace(":", "").replace(" ", "").lower()
     for each in certificates:
         if describing.sha256(each) == wanted:
