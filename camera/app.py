@@ -84,11 +84,14 @@ class App:
 
     # What routes ask for.
 
-    def anchor(self, name):
-        """The anchors.Anchor of this file: one context for each, made once."""
-        if name not in self._anchors:
-            self._anchors[name] = Anchor("anchors/" + name)
-        return self._anchors[name]
+    def anchor(self, path, broker):
+        """The anchors.Anchor of this file for this broker: one context for each, made once."""
+        client = None
+        if broker["client_cert"]:
+            client = ("keys/" + broker["client_cert"], "keys/" + broker["client_key"])
+        if (path, client) not in self._anchors:
+            self._anchors[path, client] = Anchor(path, client)
+        return self._anchors[path, client]
 
     def set_clock_if_due(self):
         """Raises CameraError while no time can be believed: TLS without a clock is no TLS."""

@@ -33,7 +33,7 @@ class Dialer:
         self._name = name
         self._brokers = brokers
         self._at = 0  # in brokers
-        self._anchor_at = [0] * len(brokers)  # in the anchors of each, the last that was trusted
+        self._trusted = [None] * len(brokers)  # of the anchors of each, the last that was
         self._id = settings["camera"]["id"]
         self._limits = settings["limits_s"]
         self._recovery = settings["recovery"]
@@ -98,24 +98,26 @@ class Dialer:
 
     def _with_an_anchor(self, at, state_topic):
         """Its anchors in turn, the last good one first."""
-        names = self._brokers[at]["anchors"]
-        for step in range(len(names)):
-            chosen = (self._anchor_at[at] + step) % len(names)
+        paths = ["anchors/" + name for name in self._brokers[at]["anchors"]]
+        trusted = self._trusted[at]
+        if trusted in paths:
+            paths = paths[paths.index(trusted) :] + paths[: paths.index(trusted)]
+        for path in paths:
             try:
-                session = self._log_in(self._brokers[at], names[chosen], state_topic)
+                session = self._log_in(self._brokers[at], path, state_topic)
             except CameraError as error:
-                if error.code not in _OTHER_ANCHOR or step + 1 == len(names):
+                if error.code not in _OTHER_ANCHOR or path == paths[-1]:
                     raise
                 self._app.count(error)
-                log.line("%s: trying the next anchor" % names[chosen])
+                log.line("%s: trying the next anchor" % path)
                 continue
-            self._anchor_at[at] = chosen
+            self._trusted[at] = path
             self._at = at
             self._note_chain()
             return session
 
-    def _log_in(self, broker, anchor_name, state_topic):
-        anchor = self._app.anchor(anchor_name)
+    def _log_in(self, broker, anchor_path, state_topic):
+        anchor = self._app.anchor(anchor_path, broker)
         address = self._app.resolver.resolve(broker["host"])
         # mbedTLS needs its record buffers in one piece each.
         self._app.collect()

@@ -1,8 +1,9 @@
 """Asks the TLS library that it runs on whether it accepts a server (runs under MicroPython).
 
 Reads jobs.json: {"limits_s": {..}, "jobs": [{"host": .., "address": .., "port": .., "anchor":
-path}, ..]}; prints one line of JSON for each job, in their order. It is the application's own
-code that shakes hands, so the reason codes are those of the application.
+path}, ..]}, a job also with "pins": [digest, ..] and with "client_cert" and "client_key": path;
+prints one line of JSON for each job, in their order. It is the application's own code that shakes
+hands, so the reason codes are those of the application.
 """
 
 import gc
@@ -23,8 +24,11 @@ _DISCONNECT = b"\xe0\x00"
 def _ask(job, limits):
     anchor = None
     try:
-        anchor = Anchor(job["anchor"])
-        transport = Transport(job["host"], job["address"], job["port"], anchor, limits)
+        client = (job["client_cert"], job["client_key"]) if "client_cert" in job else None
+        anchor = Anchor(job["anchor"], client)
+        transport = Transport(
+            job["host"], job["address"], job["port"], anchor, limits, job.get("pins", ())
+        )
         transport.write(_DISCONNECT)
         transport.handshake(limits["handshake"])
         transport.close()

@@ -33,6 +33,7 @@ ALLOWED = {
     ("state.py", "recall", "read"): FILE,
     ("state.py", "keep", "write"): FILE,
     ("anchors.py", "_read", "read"): FILE,
+    ("anchors.py", "digest", "read"): FILE,
     ("spool.py", "_write", "write"): FILE,
     ("spool.py", "_open_checked", "read"): FILE,
     ("spool.py", "_open_checked", "readinto"): FILE,
