@@ -11,6 +11,8 @@ import ssl
 
 from amqtt.adapters import WriterAdapter
 
+from broker.devices import name_in
+
 # Bytes read at a time: the granularity in which a slow sender counts as alive.
 _PIECE = 1 << 16
 
@@ -127,6 +129,10 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
     def get_ssl_info(self) -> ssl.SSLObject | None:
         """None: amqtt would look for a client's certificate in it, and ours have none."""
         return None
+
+    def device_name(self) -> str | None:
+        """The name in the client's verified certificate; None: it was not asked for one."""
+        return name_in(self._stream.get_extra_info("peercert"))
 
     def tls_version(self) -> str:
         """The version agreed on, such as "TLSv1.2"."""
