@@ -5,6 +5,7 @@ import random
 from camera import health, log, state, waiting
 from camera.errors import CameraError, code_of
 from camera.session import Session
+from camera.transport import shake_hands
 
 # Failures that another anchor may mend: a root was replaced, or its file is bad.
 _OTHER_ANCHOR = ("untrusted", "expired", "anchor")
@@ -56,6 +57,26 @@ class Dialer:
                 log.line("%s is still out of reach: %s" % (where, code_of(error)))
         return None
 
+    def try_anchor(self, path):
+        """Shake hands with the broker in use, beside the session, trusting this file only.
+
+        Raises CameraError, or whatever is raised for want of memory.
+        """
+        broker = self.broker
+        waiting.limit_attempt(int(self._limits["attempt"] * 1000))
+        try:
+            anchor = self._app.anchor(path, broker)
+            address = self._app.resolver.resolve(broker["host"])
+            self._app.collect()
+            pins = broker["pin_sha256"]
+            shake_hands(broker["host"], address, broker["port"], anchor, self._limits, pins)
+        finally:
+            waiting.limit_attempt(None)
+
+    def forget_anchor(self, path):
+        """Drop the context of a file that is there no longer."""
+        self._app.forget_anchor(path)
+
     def succeeded(self):
         """The broker has taken the birth."""
         self._failures = self._failures_here = self._rounds = 0
@@ -98,7 +119,7 @@ class Dialer:
 
     def _with_an_anchor(self, at, state_topic):
         """Its anchors in turn, the last good one first."""
-        paths = ["anchors/" + name for name in self._brokers[at]["anchors"]]
+        paths = self._app.sent.paths(self._brokers[at])
         trusted = self._trusted[at]
         if trusted in paths:
             paths = paths[paths.index(trusted) :] + paths[: paths.index(trusted)]

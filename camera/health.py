@@ -29,6 +29,7 @@ def birth(app, dialer):
             "watchdog_s": watchdog.timeout_ms and watchdog.timeout_ms // 1000,
             "broker": dialer.broker["host"],
             "anchor": dialer.anchor.name,
+            "anchors": app.sent.digests(dialer.broker),
             "chain_changed": dialer.chain_changed,
         }
     ).encode()

@@ -2,14 +2,14 @@
 
 import os
 
-_FOLDER = "state"
+FOLDER = "state"
 
 
 def recall(name):
     """The text that was kept under this name, "" when there is none."""
-    path = _path(name)
+    file_path = path(name)
     # FAT has no atomic replace: it removes, then renames. In between only the new is there.
-    for candidate in (path, path + ".new"):
+    for candidate in (file_path, file_path + ".new"):
         try:
             with open(candidate) as file:
                 return file.read()
@@ -18,16 +18,19 @@ def recall(name):
     return ""
 
 
-def keep(name, text):
-    """Keep a text, at once and whole: a power cut leaves the old one or the new. Raises OSError."""
-    path = _path(name)
+def keep(name, contents):
+    """Keep a text, or bytes, at once and whole: a power cut leaves the old ones or the new.
+
+    Raises OSError.
+    """
+    file_path = path(name)
     try:
-        os.mkdir(_FOLDER)
+        os.mkdir(FOLDER)
     except OSError:
         pass
-    with open(path + ".new", "w") as file:
-        file.write(text)
-    os.rename(path + ".new", path)
+    with open(file_path + ".new", "w" if isinstance(contents, str) else "wb") as file:
+        file.write(contents)
+    os.rename(file_path + ".new", file_path)
 
 
 def next_boot():
@@ -44,5 +47,6 @@ def next_boot():
     return number
 
 
-def _path(name):
-    return _FOLDER + "/" + name
+def path(name):
+    """Where the file of this name is."""
+    return FOLDER + "/" + name

@@ -7,6 +7,7 @@ import typer
 from broker import command as broker_command
 from broker.errors import UserError
 from host_tools import ask, config, demo, device_cert
+from host_tools.anchor import send
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
@@ -19,6 +20,10 @@ app = typer.Typer(
 )
 app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
+anchor = typer.Typer(help="Trust anchors.", no_args_is_help=True)
+anchor.command("send")(send.send)
+anchor.command("remove")(send.remove)
+app.add_typer(anchor, name="anchor")
 app.command("ask")(ask.ask)
 app.command("watch")(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)

@@ -15,10 +15,7 @@ if "" not in sys.path:
 
 from camera.anchors import Anchor
 from camera.errors import CameraError
-from camera.transport import Transport
-
-# MQTT 3.1.1, 3.14: goodbye. mbedTLS shakes hands inside the first write.
-_DISCONNECT = b"\xe0\x00"
+from camera.transport import shake_hands
 
 
 def _ask(job, limits):
@@ -26,12 +23,8 @@ def _ask(job, limits):
     try:
         client = (job["client_cert"], job["client_key"]) if "client_cert" in job else None
         anchor = Anchor(job["anchor"], client)
-        transport = Transport(
-            job["host"], job["address"], job["port"], anchor, limits, job.get("pins", ())
-        )
-        transport.write(_DISCONNECT)
-        transport.handshake(limits["handshake"])
-        transport.close()
+        pins = job.get("pins", ())
+        shake_hands(job["host"], job["address"], job["port"], anchor, limits, pins)
         told = {"code": "accepted", "words": ""}
     except CameraError as error:
         told = {"code": error.code, "words": error.detail or ""}

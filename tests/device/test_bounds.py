@@ -48,6 +48,7 @@ ALLOWED = {
     ("resolver.py", "_look_up", "recv"): NON_BLOCKING,
     ("resolver.py", "_look_up", "ipoll"): "limited by waiting.slice_ms",
     ("transport.py", "__init__", "wrap_socket"): "do_handshake_on_connect=False: only memory",
+    ("transport.py", "shake_hands", "write"): BOUNDED,
     ("transport.py", "write_file", "readinto"): FILE,
     ("transport.py", "read", "readinto"): NON_BLOCKING,
     ("transport.py", "wait_readable", "ipoll"): "limited by the caller, who gives slices",
