@@ -2,20 +2,23 @@
 
 import os
 
+from camera import files
+
 FOLDER = "state"
 
 
 def recall(name):
     """The text that was kept under this name, "" when there is none."""
     file_path = path(name)
-    # FAT has no atomic replace: it removes, then renames. In between only the new is there.
-    for candidate in (file_path, file_path + ".new"):
-        try:
-            with open(candidate) as file:
-                return file.read()
-        except OSError:
-            pass
-    return ""
+    try:
+        # FAT has no atomic replace: it removes, then renames. In between only the new is there,
+        # and stays the only one unless that is completed before keep() writes it anew.
+        if not files.is_there(file_path):
+            os.rename(file_path + ".new", file_path)
+        with open(file_path) as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def keep(name, contents):
