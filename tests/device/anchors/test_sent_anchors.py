@@ -1,110 +1,28 @@
 """Anchors sent over the air: tried in a connection of their own, kept only if that works."""
 
 import hashlib
-import itertools
 import json
 import queue
 import socket
-from base64 import b64encode
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.brokers import DEADLINE_S, BrokerProcess, wait_for
+from tests.brokers import DEADLINE_S, BrokerProcess
 from tests.cameras import CameraUnderTest
+from tests.device.anchors.sending import (
+    NEW,
+    Roots,
+    Sender,
+    anchor,
+    listed,
+    name_of,
+    online,
+    sent_files,
+)
 from tests.device.receiving import receiving
-from tests.faults.proxy import FaultProxy, proxied
+from tests.faults.proxy import FaultProxy
 from tests.scripted import listening
-
-# Two chains below two roots: X1 cross-signs YE, so that a camera with either accepts the first.
-OLD, NEW = "ecdsa", "ecdsa-ye"
-
-
-class Sender:
-    """Sends commands about anchors to cam1, one at a time."""
-
-    def __init__(self, broker: BrokerProcess) -> None:
-        self._broker = broker
-        self._ids = itertools.count(1)
-
-    def send(self, der: bytes, **other: Any) -> dict[str, Any]:
-        return self.ask(**anchor(der), **other)
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """The answer, without its id."""
-        command_id = f"s{next(self._ids)}"
-        answer = self.say({"id": command_id, "do": "anchor", **request})
-        assert answer.pop("id") == command_id
-        return answer
-
-    def say(self, request: dict[str, Any], retain: bool = False) -> dict[str, Any]:
-        answers: queue.Queue[dict[str, Any]] = queue.Queue()
-        endpoint = self._broker.endpoint()
-        with endpoint.paho("watcher", client_id="watcher/sender") as client:
-            client.on_message = lambda _c, _u, message: answers.put(json.loads(message.payload))
-            client.on_subscribe = lambda *_: answers.put({})
-            client.subscribe("cameras/cam1/cmd/result", 1)
-            assert answers.get(timeout=DEADLINE_S) == {}
-            client.publish("cameras/cam1/cmd", json.dumps(request), 1, retain)
-            return answers.get(timeout=DEADLINE_S)
-
-
-def anchor(der: bytes) -> dict[str, str]:
-    return {"sha256": hashlib.sha256(der).hexdigest(), "der": b64encode(der).decode()}
-
-
-def name_of(der: bytes) -> str:
-    return f"sent-{hashlib.sha256(der).hexdigest()[:16]}.der"
-
-
-@pytest.fixture
-def network(zoo: BrokerProcess) -> Iterator[FaultProxy]:
-    """The way to the broker; its chain is OLD's until `upstream` is set to NEW's."""
-    with proxied(zoo.ready["zoo"][OLD]) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def camera(
-    make_camera: Callable[..., CameraUnderTest], zoo: BrokerProcess, network: FaultProxy
-) -> CameraUnderTest:
-    """A camera with X1 alone that accepts others."""
-    camera = make_camera(zoo)
-    camera.broker["port"] = network.port
-    camera.config["camera"]["accept_anchors"] = True
-    return camera
-
-
-@pytest.fixture
-def sender(zoo: BrokerProcess) -> Sender:
-    return Sender(zoo)
-
-
-@pytest.fixture
-def roots(zoo_data: Path) -> Callable[[str], bytes]:
-    """A root by its name, DER."""
-    return lambda name: (zoo_data / f"anchors/test-{name}.der").read_bytes()
-
-
-Roots = Callable[[str], bytes]
-
-
-def online(camera: CameraUnderTest, after: int = 0) -> None:
-    camera.line("listening for commands", after=after)
-
-
-def sent_files(camera: CameraUnderTest) -> list[str]:
-    return sorted(path.name for path in (camera.flash / "state").glob("sent-*"))
-
-
-def listed(camera: CameraUnderTest) -> list[str]:
-    """The digests in the list on the flash; none while there is none, or half of the first."""
-    try:
-        return list(json.loads((camera.flash / "state/sent").read_text())["sent"][0])
-    except (FileNotFoundError, ValueError):
-        return []
 
 
 def test_the_roll_over(
@@ -315,145 +233,3 @@ def test_damage_on_the_flash(camera: CameraUnderTest, sender: Sender, roots: Roo
         online(camera, after)
         assert sent_files(camera) == []
         assert sender.send(new)["ok"]
-
-
-@pytest.mark.parametrize("name", ["anchored_by", "sent-%s.der", "sent"])
-def test_a_flash_that_is_full(
-    camera: CameraUnderTest, sender: Sender, roots: Roots, name: str
-) -> None:
-    new = roots("root-ye")
-    digest = hashlib.sha256(new).hexdigest()
-    with camera:
-        online(camera)
-        full = camera.flash / "state" / ((name % digest[:16] if "%" in name else name) + ".new")
-        assert "no anchor that was sent" in sender.ask(remove=digest)["error"]
-        full.symlink_to("/dev/full")
-        answer = sender.send(new)
-        assert answer == {"ok": False, "error": "the flash cannot be written"}
-        assert sent_files(camera) == listed(camera) == []
-        full.unlink(missing_ok=True)
-        assert sender.send(new)["ok"]
-        # Removing it writes too: it stays whole, or it goes.
-        if name != "sent-%s.der":
-            full.symlink_to("/dev/full")
-            assert sender.ask(remove=digest)["error"] == "the flash cannot be written"
-            assert (listed(camera), sent_files(camera)) == ([digest], [name_of(new)])
-            full.unlink()
-        assert sender.ask(remove=digest) == {"ok": True}
-        assert sent_files(camera) == listed(camera) == []
-    assert not [line for line in camera.console if "Traceback" in line]
-
-
-# In front of main.py: from the command on, the n-th thing that is done to a file is not done,
-# or half of it, and the camera stands still until the test cuts its power.
-_POWER_CUT = """
-import os, time
-from camera import app, files, state
-
-left = None
-
-def step(what):
-    global left
-    if left is not None:
-        left -= 1
-        if left == 0:
-            print("power is lost before", what)
-            time.sleep(3600)
-
-class File:
-    def __init__(self, path, mode):
-        self._file = open(path, mode)
-    def write(self, data):
-        self._file.write(data[:len(data) // 2])
-        step("the rest is written")
-        self._file.write(data[len(data) // 2:])
-    def read(self):
-        return self._file.read()
-    def __enter__(self):
-        return self
-    def __exit__(self, *error):
-        self._file.close()
-
-class Disk:
-    def __getattr__(self, name):
-        return getattr(os, name)
-    def rename(self, old, new):
-        step("rename")
-        os.rename(old, new)
-    def remove(self, path):
-        step("remove")
-        os.remove(path)
-
-def opened(path, mode="r"):
-    if "w" in mode:
-        step("open")
-    return File(path, mode)
-
-state.open = opened
-state.os = files.os = Disk()
-change_anchors = app.App.change_anchors
-
-def armed(self, route, command_id, request):
-    global left
-    if {verb!r} in request:
-        left = {at}
-    return change_anchors(self, route, command_id, request)
-
-app.App.change_anchors = armed
-"""
-
-
-@pytest.mark.parametrize("verb", ["der", "remove"])
-def test_a_power_cut_at_each_step(
-    camera: CameraUnderTest, sender: Sender, zoo: BrokerProcess, roots: Roots, verb: str
-) -> None:
-    new = roots("root-ye")
-    digest = hashlib.sha256(new).hexdigest()
-    change: dict[str, Any] = anchor(new) if verb == "der" else {"remove": digest}
-    undo: dict[str, Any] = {"remove": digest} if verb == "der" else anchor(new)
-    camera.power_on()
-    online(camera)
-    main = (camera.flash / "main.py").read_text()
-    for at in itertools.count(1):
-        camera.power_cut()
-        script = _POWER_CUT.replace("{verb!r}", repr(verb)).replace("{at}", str(at))
-        (camera.flash / "main.py").write_text(script + main)
-        after = len(camera.console)
-        with receiving(zoo.endpoint()) as receiver:
-            camera.restart()
-            online(camera, after)
-            while (birth := receiver.report("state", state="online"))["boot"] != at + 1:
-                pass
-        # The old anchors, or the old ones and the new one, and no file beside them.
-        digests = listed(camera)
-        assert digests in ([], [digest])
-        assert sent_files(camera) == [name_of(new)][: len(digests)]
-        assert birth["anchors"][1:] == [digest[:16]][: len(digests)]
-        if bool(digests) == (verb == "der"):
-            assert sender.ask(**undo)["ok"]
-        if not publish(zoo, camera, {"id": f"{verb}{at}", "do": "anchor", **change}):
-            break
-    assert at > 8
-    # Done: that is what is there after the next power cut.
-    camera.power_cut()
-    (camera.flash / "main.py").write_text(main)
-    after = len(camera.console)
-    camera.restart()
-    online(camera, after)
-    assert listed(camera) == ([digest] if verb == "der" else [])
-
-
-def publish(zoo: BrokerProcess, camera: CameraUnderTest, request: dict[str, Any]) -> bool:
-    """Send a command; True when the power was lost in it, False when it was answered."""
-    answers: queue.Queue[bytes] = queue.Queue()
-    after = len(camera.console)
-    with zoo.endpoint().paho("watcher", client_id="watcher/cutter") as client:
-        client.on_message = lambda _c, _u, message: answers.put(message.payload)
-        client.subscribe("cameras/cam1/cmd/result", 1)
-        client.publish("cameras/cam1/cmd", json.dumps(request), 1)
-
-        def is_lost() -> bool:
-            return any("power is lost" in line for line in camera.console[after:])
-
-        wait_for(lambda: is_lost() or not answers.empty(), "an answer, or no power")
-        return is_lost()
