@@ -1,8 +1,22 @@
 """The listener that asks each device for its certificate: TLS on both sides."""
 
 import ssl
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+# Of the connection that a task serves; asyncio's callbacks for it run in copies of its context.
+_failures: ContextVar[list[ssl.SSLError]] = ContextVar("failures of handshakes")
+
+
+def note_failures() -> list[ssl.SSLError]:
+    """Where a WithAlert of the connection that this task serves puts why its handshake failed.
+
+    asyncio knows only that the client closed after the alert.
+    """
+    noted: list[ssl.SSLError] = []
+    _failures.set(noted)
+    return noted
 
 
 class WithAlert(ssl.SSLObject):
@@ -15,6 +29,7 @@ class WithAlert(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
+            _failures.get().append(error)
             # What asyncio takes as: send what there is, then wait.
             raise ssl.SSLWantReadError from error
 

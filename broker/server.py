@@ -16,7 +16,7 @@ from broker.authority import Anchor, Authority
 from broker.certificates import CHAINS, Chain
 from broker.clock import ClockService
 from broker.connection import Limits
-from broker.devices import ask_for_certificate
+from broker.devices import ask_for_certificate, note_failures
 from broker.errors import UserError
 from broker.events import Emit
 from broker.files import locked, make_folder
@@ -211,6 +211,7 @@ class BrokerServer:
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         address = "an unknown address"
+        failures = note_failures()
         try:
             address = "{}:{}".format(*client.getpeername()[:2])
             transport, _ = await loop.connect_accepted_socket(
@@ -224,7 +225,7 @@ class BrokerServer:
             await self._broker.serve(reader, stream, name)
         except OSError as error:
             client.close()
-            reason = f"TLS: {describe(error)}"
+            reason = f"TLS: {describe(failures[0] if failures else error)}"
             self._emit("refused", address=address, listener=name, reason=reason)
         except Exception as error:  # noqa: BLE001 a fault of ours costs one connection
             reason = f"internal error: {type(error).__name__}: {error}"

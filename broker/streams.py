@@ -141,6 +141,8 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
 
 def describe(error: Exception) -> str:
     """An error of a connection, in the fewest words that say what it was."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "TLS error").lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno and error.errno > 0:
