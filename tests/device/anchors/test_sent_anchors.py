@@ -12,6 +12,7 @@ from tests.brokers import DEADLINE_S, BrokerProcess
 from tests.cameras import CameraUnderTest
 from tests.device.anchors.sending import (
     NEW,
+    OLD,
     Roots,
     Sender,
     anchor,
@@ -21,7 +22,7 @@ from tests.device.anchors.sending import (
     sent_files,
 )
 from tests.device.receiving import receiving
-from tests.faults.proxy import FaultProxy
+from tests.faults.proxy import FaultProxy, Mode
 from tests.scripted import listening
 
 
@@ -168,6 +169,32 @@ def test_known_ones_and_a_full_list(camera: CameraUnderTest, sender: Sender, roo
         assert sender.ask(remove=hashlib.sha256(new).hexdigest().upper()) == {"ok": True}
         assert sent_files(camera) == listed(camera) == []
         assert sender.send(roots("root-x2"))["ok"]
+
+
+def test_it_is_the_anchor_of_the_broker_in_use(
+    camera: CameraUnderTest, sender: Sender, network: FaultProxy, zoo: BrokerProcess, roots: Roots
+) -> None:
+    new = roots("root-ye")
+    first = dict(camera.broker)
+    second = dict(camera.broker) | {"port": zoo.ready["zoo"][OLD]}
+    camera.config["brokers"] = [first, second]
+    camera.config["recovery"] |= {"next_broker_after": 1, "return_after_s": 1}
+    network.set_mode(Mode.REFUSE)
+    with receiving(zoo.endpoint()) as receiver, camera:
+        camera.line(f"connected to localhost:{second['port']}")
+        online(camera)
+        conn = receiver.report("state", state="online", boot=1)["conn"]
+        assert sender.send(new)["ok"]
+        kept = json.loads((camera.flash / "state/sent").read_text())["sent"]
+        assert kept == [[], [hashlib.sha256(new).hexdigest()]]
+        # The first has the anchors of config.json, as before.
+        network.calm()
+        camera.line(f"connected to localhost:{first['port']}")
+        birth = receiver.report("state", state="online")
+        assert birth["conn"] > conn
+        assert birth["anchors"] == [hashlib.sha256(camera.anchor).hexdigest()[:16]]
+        gone = sender.ask(remove=hashlib.sha256(new).hexdigest())
+        assert "no anchor that was sent" in gone["error"]
 
 
 def test_another_config_begins_anew(camera: CameraUnderTest, sender: Sender, roots: Roots) -> None:
