@@ -265,7 +265,7 @@ def test_a_hostile_server_is_bounded(desk: Desk, serve: Any, words: str) -> None
 
 def test_a_name_that_commands_terminals(desk: Desk) -> None:
     file = desk.folder / "hostile.der"
-    file.write_bytes(self_signed("\x1b[2Jevil\x07").der)
+    file.write_bytes(self_signed(common_name="\x1b[2Jevil\x07").der)
     done = desk.anchor("inspect", str(file))
     assert "?[2Jevil?" in done.out
     assert "\x1b" not in done.out
