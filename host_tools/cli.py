@@ -6,7 +6,7 @@ import typer
 
 from broker import command as broker_command
 from broker.errors import UserError
-from host_tools import ask, config, demo
+from host_tools import ask, config, demo, device_cert
 from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
@@ -25,6 +25,7 @@ app.command("ask")(ask.ask)
 app.command("watch")(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
 app.command("bundle")(deploy_command.bundle)
+app.command("device-cert")(device_cert.device_cert)
 app.command("demo")(demo.demo)
 app.command("setup")(demo.setup)
 

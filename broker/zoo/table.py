@@ -152,7 +152,6 @@ CERTIFICATES: dict[str, Certificate] = {
         key="leaf-1024",
         kind="RSA 1024",
     ),
-    "devices": _authority("devices", "Devices"),
 }
 
 _USUAL = ("ecdsa-2025", "e7")

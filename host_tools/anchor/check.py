@@ -17,7 +17,7 @@ from host_tools.anchor.mbedtls import Answer, Question
 from host_tools.anchor.published import Published, own
 from host_tools.anchor.target import Target
 from host_tools.config import CONFIG, ConfigFile
-from host_tools.deploy import flash
+from host_tools.deploy import client, flash
 from host_tools.virtual_camera import micropython
 
 GOOD, SOON, REFUSED, NOT_ASKED = range(4)
@@ -32,6 +32,7 @@ _REMEDIES = {
     "not_yet_valid": "is it the clock, or the broker's certificate?",
     "expired": "renew what has expired; `anchorcam anchor inspect {server}` shows it",
     "pin_mismatch": "`anchorcam anchor pin {server}` computes the pins of today",
+    "client_cert": "`anchorcam config check` says what is wrong with the files in keys/",
     "tls": "`anchorcam anchor inspect {server}` shows what a camera cannot do there",
     "broker_closed": "does it speak TLS on this port? Its log may say why it closed",
     "dns": "is the name right, does DNS work here?",
@@ -121,7 +122,7 @@ def verdicts_of(config: Path, at: datetime, known: Published) -> list[Verdict]:
     for broker in settings["brokers"]:
         target = Target(broker["host"], broker["port"], broker["host"])
         for name in broker["anchors"]:
-            asked.append((target, name, _question(config, target, name)))
+            asked.append((target, name, _question(config, broker, target, name)))
     questions = [each for _, _, each in asked if isinstance(each, Question)]
     with report.working(f"asking mbedTLS {len(questions)} times"):
         told = iter(
@@ -155,17 +156,24 @@ def status_of(verdicts: Sequence[Verdict], at: datetime, warn_days: int) -> int:
     return SOON if any(left is not None and left < warn_days for left in days) else GOOD
 
 
-def _question(config: Path, target: Target, name: str) -> Question | Answer:
+def _question(config: Path, broker: dict[str, Any], target: Target, name: str) -> Question | Answer:
     """What to ask, or the answer where there is nothing to ask mbedTLS."""
     try:
         anchor = (config.parent / "anchors" / name).read_bytes()
     except OSError as error:
         return Answer("anchor", f"anchors/{name} cannot be read: {error.strerror}")
+    own: tuple[bytes, ...] = ()
+    if broker["client_cert"]:
+        try:
+            own = tuple(client.files(config, broker["client_cert"], broker["client_key"]).values())
+        except UserError as error:
+            return Answer("client_cert", str(error))
     try:
         address = target.address()
     except UserError as error:
         return Answer("dns", str(error))
-    return Question(anchor, target.name, address, target.port)
+    pins = tuple(broker["pin_sha256"])
+    return Question(anchor, target.name, address, target.port, pins, *own)
 
 
 def _remedy(answer: Answer, server: str, known: Published) -> str:

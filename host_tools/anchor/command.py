@@ -2,7 +2,7 @@
 
 import typer
 
-from host_tools.anchor import check, fetch, listing, looking, rollover
+from host_tools.anchor import check, fetch, listing, looking, rollover, send
 
 app = typer.Typer(
     help="Trust anchors: what a camera has to have so that it accepts a server, and no other.",
@@ -15,3 +15,5 @@ app.command("list")(listing.list_anchors)
 app.command("show")(listing.show)
 app.command("pin")(looking.pin)
 app.command("rollover")(rollover.rollover)
+app.command("send")(send.send)
+app.command("remove")(send.remove)

@@ -47,11 +47,16 @@ def fetch(
 
     Exit code 1 when nothing proves it, or when a camera refuses the server even with it.
     """
+    if intermediate and pin:
+        raise UserError("--intermediate and --pin are two different anchors: give one", exit_code=2)
     known = Published(published.own(roots))
+    is_at_hand = fetching.is_url(source) or Path(source).is_file()
+    if cross_sign and not is_at_hand:
+        raise UserError("--cross-sign proves the root in a file or at a URL only", exit_code=2)
     target: Target | None = None
     if intermediate or pin:
         found, target = _from_server(source, name, known, timeout, intermediate)
-    elif fetching.is_url(source) or Path(source).is_file():
+    elif is_at_hand:
         at_hand = (
             fetching.of_url(source, timeout)
             if fetching.is_url(source)
@@ -61,23 +66,21 @@ def fetch(
         found = fetching.of_certificates(at_hand, source, known, sha256, signs)
     elif named := known.named(source):
         found = fetching.of_name(named[0], timeout)
-    elif not _may_be_server(source):
-        like = ", ".join(root.name for root in known.like(source)) or "none"
-        raise UserError(f"{source!r} is no published root; like it: {like}", exit_code=2)
     else:
+        _refuse_misspelled(source, known)
         target = Target.parse(source, name)
         found = fetching.of_server(look(source, name, known, timeout), timeout)
     if sha256:
-        fetching.with_digest([found.certificate], sha256, found.source)
+        fetching.with_digest([found.certificate], sha256, source)
     raise typer.Exit(_install(found, target, known, into, force))
 
 
-def _may_be_server(text: str) -> bool:
-    try:
-        Target.parse(text)
-    except UserError:
-        return False
-    return "." in text or ":" in text or text == "localhost"
+def _refuse_misspelled(source: str, known: Published) -> None:
+    """Of "amazonrootca" nobody wants to hear that there is no such host."""
+    like = known.like(source)
+    if like and "." not in source and ":" not in source:
+        names = ", ".join(root.name for root in like)
+        raise UserError(f"{source!r} is no published root; like it: {names}", exit_code=2)
 
 
 def _cross_signs(source: str, known: Published, timeout: float) -> Sequence[x509.Certificate]:

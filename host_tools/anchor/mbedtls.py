@@ -13,6 +13,7 @@ from typing import Any
 
 import camera
 from broker.errors import UserError
+from broker.files import write_atomic
 from camera.errors import REASONS
 from host_tools.anchor import report
 from host_tools.virtual_camera import micropython
@@ -30,12 +31,16 @@ class Question:
     """Would a camera with this anchor (DER) accept the server at address, asked for as host?
 
     With port 0: would it load the anchor at all?
+    pins: see camera.anchors.Anchor.begin(); client_cert, client_key: the camera's own, DER.
     """
 
     anchor: bytes
     host: str = ""
     address: str = ""
     port: int = 0
+    pins: tuple[str, ...] = ()
+    client_cert: bytes = b""
+    client_key: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -120,19 +125,22 @@ def _answer(told: Any) -> Answer:
 
 
 def _lay_out(folder: Path, questions: Sequence[Question], limits_s: Mapping[str, float]) -> None:
-    """The folder as a camera's flash: the application, the anchors, the probe and its jobs."""
+    """The folder as a camera's flash: the application, the certificates, the probe, its jobs."""
     shutil.copytree(Path(camera.__file__).parent, folder / "camera")
     shutil.copy(PROBE, folder / "probe.py")
     jobs = []
     for at, question in enumerate(questions):
-        anchor = folder / f"{at}.der"
-        anchor.write_bytes(question.anchor)
-        jobs.append(
-            {
-                "host": question.host,
-                "address": question.address,
-                "port": question.port,
-                "anchor": anchor.name,
-            }
-        )
+        job: dict[str, Any] = {
+            "host": question.host,
+            "address": question.address,
+            "port": question.port,
+            "pins": question.pins,
+        }
+        for field in ("anchor", "client_cert", "client_key"):
+            contents = getattr(question, field)
+            if contents or field == "anchor":
+                job[field] = f"{at}-{field}.der"
+                # Only for whoever runs this: one of them is a private key.
+                write_atomic(folder / job[field], contents)
+        jobs.append(job)
     (folder / "jobs.json").write_text(json.dumps({"limits_s": dict(limits_s), "jobs": jobs}))

@@ -3,12 +3,13 @@
 import json
 import shutil
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.anchor.conftest import Desk
-from tests.host.commands import ROOT
+from tests.host.commands import ROOT, anchorcam
 
 pytestmark = pytest.mark.xdist_group("zoo")
 
@@ -84,6 +85,33 @@ def test_an_anchor_that_is_none(desk: Desk) -> None:
     done = desk.anchor("check")
     assert done.status == 2
     assert "reason       anchor: " in done.out
+
+
+def test_a_pin_on_top_of_the_anchor(desk: Desk) -> None:
+    pins = json.loads(desk.anchor("pin", desk.server("ecdsa"), "--json").out)
+    for right in pins.values():
+        configure(desk, {**broker(desk, "ecdsa"), "pin_sha256": ["00" * 32, right]})
+        assert desk.anchor("check").status == 0
+    configure(desk, {**broker(desk, "ecdsa"), "pin_sha256": ["00" * 32]})
+    done = desk.anchor("check")
+    assert done.status == 2
+    assert "reason       pin_mismatch: " in done.out
+    assert f"`anchorcam anchor pin {desk.server('ecdsa')}`" in done.out
+
+
+def test_a_broker_that_wants_the_camera_s_certificate(desk: Desk, zoo_data: Path) -> None:
+    configure(desk, broker(desk, "mutual-tls"))
+    assert desk.anchor("check").status == 2
+    made = anchorcam("device-cert", "cam1", "--data", str(zoo_data), cwd=desk.folder)
+    assert made.status == 0, made.err
+    own = {"client_cert": "cam1.der", "client_key": "cam1.key.der"}
+    configure(desk, {**broker(desk, "mutual-tls"), **own})
+    done = desk.anchor("check")
+    assert done.status == 0, done.out
+    (desk.folder / "keys/cam1.key.der").unlink()
+    done = desk.anchor("check")
+    assert done.status == 2
+    assert "reason       client_cert: " in done.out
 
 
 def test_a_spare_anchor_is_no_failure(desk: Desk) -> None:

@@ -5,12 +5,20 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import certifi
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
+from host_tools.anchor import files
+from host_tools.anchor.published import Published
 from tests.anchor.conftest import Desk
 from tests.anchor.truth import load
 from tests.scripted import self_signed
@@ -117,6 +125,11 @@ class TestOfAName:
         assert hashlib.sha256(der).hexdigest() == X1
         assert "from         Mozilla's CA program (certifi " in done.out
 
+    def test_another_fingerprint_than_expected(self, desk: Desk) -> None:
+        done = desk.anchor("fetch", "isrgrootx1", "--sha256", "00" * 32)
+        assert (done.status, desk.written()) == (1, [])
+        assert f"it has {X1}" in done.err
+
     def test_a_name_that_is_none(self, desk: Desk) -> None:
         done = desk.anchor("fetch", "Amazon Root CA")
         assert (done.status, desk.written()) == (2, [])
@@ -124,11 +137,8 @@ class TestOfAName:
 
     def test_all_of_the_catalogue_can_be_fetched_or_says_where_it_is(self) -> None:
         """Each fingerprint of the catalogue is Mozilla's, or has the address of its CA."""
-        from host_tools.anchor.published import Published
-
         known = {root.sha256: root for root in Published().roots}
-        with open(certifi.where(), "rb") as file:
-            mozilla = x509.load_pem_x509_certificates(file.read())
+        mozilla = files.read(Path(certifi.where()))
         digests = {hashlib.sha256(c.public_bytes(Encoding.DER)).hexdigest() for c in mozilla}
         others = [root for digest, root in known.items() if digest not in digests]
         assert sorted(root.name for root in others) == ["ISRG Root YE", "ISRG Root YR"]
@@ -154,8 +164,7 @@ class TestOfAnAddress:
         assert "exchanged on the way" in done.err
 
     def test_one_that_is_published_needs_no_fingerprint(self, desk: Desk) -> None:
-        with open(certifi.where(), "rb") as file:
-            mozilla = x509.load_pem_x509_certificates(file.read())
+        mozilla = files.read(Path(certifi.where()))
         x1 = next(c for c in mozilla if "ISRG Root X1" in c.subject.rfc4514_string())
         with web({"x1": x1.public_bytes(Encoding.DER)}) as address:
             done = desk.anchor("fetch", f"{address}x1")
@@ -257,12 +266,6 @@ class TestOfAFile:
 
 
 def _der_of(pem: bytes) -> bytes:
-    from cryptography.hazmat.primitives.serialization import (
-        NoEncryption,
-        PrivateFormat,
-        load_pem_private_key,
-    )
-
     key = load_pem_private_key(pem, None)
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 

@@ -7,22 +7,16 @@ import shutil
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from broker.zoo.table import ROWS, Row
 from host_tools.cache import cache_folder
 from host_tools.virtual_camera.debian import fetch_packages
 from tests.anchor.conftest import Desk
-from tests.scripted import listening
+from tests.scripted import listening, self_signed
 
 # One worker, one zoo.
 pytestmark = pytest.mark.xdist_group("zoo")
@@ -271,24 +265,7 @@ def test_a_hostile_server_is_bounded(desk: Desk, serve: Any, words: str) -> None
 
 def test_a_name_that_commands_terminals(desk: Desk) -> None:
     file = desk.folder / "hostile.der"
-    file.write_bytes(_self_signed("\x1b[2Jevil\x07"))
+    file.write_bytes(self_signed(common_name="\x1b[2Jevil\x07").der)
     done = desk.anchor("inspect", str(file))
     assert "?[2Jevil?" in done.out
     assert "\x1b" not in done.out
-
-
-def _self_signed(name: str) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(1))
-        .not_valid_after(now + timedelta(1))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(Encoding.DER)
