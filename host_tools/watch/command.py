@@ -8,6 +8,7 @@ import typer
 from broker.errors import UserError
 from host_tools.config import CONFIG, ConfigFile, SecretsFile
 from host_tools.watch import display, options, retention
+from host_tools.watch.report import parse_time
 
 DATA = Path("data/watch")
 
@@ -49,6 +50,14 @@ def watch(
         str | None,
         typer.Option(help="Show this camera only; the others are recorded all the same."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="NDJSON only: begin with what the ledger has from then on (90m, 24h, 7d ago, "
+            "or a date).",
+        ),
+    ] = None,
     reorder: Annotated[
         float, typer.Option(min=0, help="Seconds until an overtaken snapshot counts as missing.")
     ] = 10.0,
@@ -75,6 +84,7 @@ def watch(
         keep_rows=keep_rows,
     )
     stop = display.interrupted()
-    with display.shown(chosen, stop, camera=camera, ndjson=ndjson) as watcher:
+    since_ms = None if since is None else parse_time(since)
+    with display.shown(chosen, stop, camera=camera, ndjson=ndjson, since_ms=since_ms) as watcher:
         display.wait(watcher, stop, expect, timeout, camera)
     display.conclude(watcher, expect, camera)
