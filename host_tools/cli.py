@@ -11,6 +11,7 @@ from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
+from host_tools.watch import report_command
 
 app = typer.Typer(
     help="A camera that knows whom it is talking to, and a host that can prove what arrived.",
@@ -23,6 +24,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(anchor_command.app, name="anchor")
 app.command("ask")(ask.ask)
 app.command("watch")(watch_command.watch)
+app.command("report")(report_command.report)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
 app.command("bundle")(deploy_command.bundle)
 app.command("device-cert")(device_cert.device_cert)

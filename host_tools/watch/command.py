@@ -7,7 +7,8 @@ import typer
 
 from broker.errors import UserError
 from host_tools.config import CONFIG, ConfigFile, SecretsFile
-from host_tools.watch import display, options
+from host_tools.watch import display, options, retention
+from host_tools.watch.report import parse_time
 
 DATA = Path("data/watch")
 
@@ -49,9 +50,23 @@ def watch(
         str | None,
         typer.Option(help="Show this camera only; the others are recorded all the same."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="NDJSON only: begin with what the ledger has from then on (90m, 24h, 7d ago, "
+            "or a date).",
+        ),
+    ] = None,
     reorder: Annotated[
         float, typer.Option(min=0, help="Seconds until an overtaken snapshot counts as missing.")
     ] = 10.0,
+    keep_images: Annotated[
+        str, typer.Option(help="How long the snapshots are kept: an age, a size, both, or all.")
+    ] = retention.IMAGES,
+    keep_rows: Annotated[
+        str, typer.Option(help="The same for what the ledger says of them.")
+    ] = retention.ROWS,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port, instead of the one in CONFIG.")
     ] = None,
@@ -59,9 +74,17 @@ def watch(
     """Watch what the cameras send: verify it, record it, show it."""
     check_timeout(expect, timeout)
     chosen = options.load(
-        config, data, secrets=secrets, port=port, ledger=ledger, reorder_s=reorder
+        config,
+        data,
+        secrets=secrets,
+        port=port,
+        ledger=ledger,
+        reorder_s=reorder,
+        keep_images=keep_images,
+        keep_rows=keep_rows,
     )
     stop = display.interrupted()
-    with display.shown(chosen, stop, camera=camera, ndjson=ndjson) as watcher:
+    since_ms = None if since is None else parse_time(since)
+    with display.shown(chosen, stop, camera=camera, ndjson=ndjson, since_ms=since_ms) as watcher:
         display.wait(watcher, stop, expect, timeout, camera)
     display.conclude(watcher, expect, camera)

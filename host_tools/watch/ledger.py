@@ -1,13 +1,13 @@
 """The record of verdicts: what a watcher knows, on disk before it acknowledges anything."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Connection, delete, event, insert, select, update
+from sqlalchemy import URL, Column, Connection, Table, delete, event, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -53,6 +53,15 @@ class Row:
     image: str | None = None
 
 
+class Image(NamedTuple):
+    """The file of a snapshot: its name below the data folder, size in bytes."""
+
+    id: int
+    name: str
+    size: int
+    received_ms: int
+
+
 @dataclass(frozen=True)
 class Fault:
     """A payload on a jpeg topic that is no snapshot."""
@@ -96,6 +105,26 @@ class Batch:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
 
+class _Statements:
+    """What is executed for nearly every batch, made once: to make it takes longer."""
+
+    def __init__(self, insert_or: Any) -> None:
+        """insert_or: the insert() of the database's dialect, which knows ON CONFLICT."""
+        track = insert_or(cameras)
+        self.track = track.on_conflict_do_update(
+            index_elements=["camera"], set_={"track": track.excluded.track}
+        )
+        self.snapshot = insert_or(snapshots).on_conflict_do_nothing(
+            index_elements=["camera", "boot", "seq"]
+        )
+        mark = insert_or(boots)
+        self.acknowledged = mark.on_conflict_do_update(
+            index_elements=["camera", "boot"],
+            set_={"acknowledged": mark.excluded.acknowledged},
+            where=boots.c.acknowledged < mark.excluded.acknowledged,
+        )
+
+
 class Ledger:
     """One watcher's ledger; no other watcher uses its data folder or database meanwhile."""
 
@@ -104,7 +133,7 @@ class Ledger:
         url = url or schema.location(folder)
         self.place = schema.shown(url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._upsert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
+        self._statements = _Statements(sqlite.insert if self._is_sqlite else postgresql.insert)
         with ExitStack() as stack:
             try:
                 make_folder(folder)
@@ -137,39 +166,28 @@ class Ledger:
 
         A snapshot that is recorded already is left as it is.
         """
+        statements = self._statements
         with self._transaction() as db:
             if batch.tracks:
-                row = self._upsert(cameras)
+                tracks = batch.tracks.items()
                 db.execute(
-                    row.on_conflict_do_update(
-                        index_elements=["camera"], set_={"track": row.excluded.track}
-                    ),
-                    [{"camera": name, "track": track} for name, track in batch.tracks.items()],
+                    statements.track, [{"camera": name, "track": track} for name, track in tracks]
                 )
             for name, fields in batch.fields.items():
                 db.execute(update(cameras).where(cameras.c.camera == name), fields)
             if batch.snapshots:
-                db.execute(
-                    self._upsert(snapshots).on_conflict_do_nothing(
-                        index_elements=["camera", "boot", "seq"]
-                    ),
-                    [vars(row) for row in batch.snapshots],
-                )
+                db.execute(statements.snapshot, [vars(row) for row in batch.snapshots])
             if batch.faults:
                 db.execute(insert(faults), [vars(fault) for fault in batch.faults])
             for change in batch.changes:
                 _apply(db, change)
             if batch.acknowledged:
-                row = self._upsert(boots)
+                marks = batch.acknowledged.items()
                 db.execute(
-                    row.on_conflict_do_update(
-                        index_elements=["camera", "boot"],
-                        set_={"acknowledged": row.excluded.acknowledged},
-                        where=boots.c.acknowledged < row.excluded.acknowledged,
-                    ),
+                    statements.acknowledged,
                     [
                         {"camera": camera, "boot": boot, "acknowledged": seq}
-                        for (camera, boot), seq in batch.acknowledged.items()
+                        for (camera, boot), seq in marks
                     ],
                 )
             if batch.samples:
@@ -177,12 +195,71 @@ class Ledger:
 
     def digest(self, camera: str, boot: int, seq: int) -> bytes | None:
         """The SHA-256 of the JPEG recorded under this identity. Raises LedgerError."""
-        query = select(snapshots.c.digest).where(
+        found = self._of(snapshots.c.digest, camera, boot, seq)
+        return None if found is None else bytes(found)
+
+    def image(self, camera: str, boot: int, seq: int) -> str | None:
+        """The file of this snapshot, if it is to be kept. Raises LedgerError."""
+        found = self._of(snapshots.c.image, camera, boot, seq)
+        return None if found is None else str(found)
+
+    def image_bytes(self) -> int:
+        """Of all snapshots whose files are kept. Raises LedgerError."""
+        with self._transaction() as db:
+            kept = select(func.sum(snapshots.c.size)).where(snapshots.c.image.is_not(None))
+            return int(db.scalar(kept) or 0)
+
+    def oldest_images(self, count: int) -> list[Image]:
+        """Up to `count` snapshots whose files are kept, the oldest first. Raises LedgerError."""
+        columns = (snapshots.c.id, snapshots.c.image, snapshots.c.size, snapshots.c.received_ms)
+        query = select(*columns).where(snapshots.c.image.is_not(None))
+        with self._transaction() as db:
+            rows = db.execute(query.order_by(snapshots.c.id).limit(count))
+            return [Image(*row) for row in rows]
+
+    def forget_images(self, ids: Sequence[int]) -> None:
+        """The files of these are no longer kept. Raises LedgerError."""
+        with self._transaction() as db:
+            db.execute(update(snapshots).where(snapshots.c.id.in_(ids)).values(image=None))
+
+    def drop_rows(self, before_ms: int, count: int) -> None:
+        """Delete up to `count` rows of each table that are older, the oldest first.
+
+        Snapshots whose files are kept stay. Raises LedgerError.
+        """
+        with self._transaction() as db:
+            for table, moment in _DATED.items():
+                old = select(table.c.id).where(table.c.id <= _oldest(table, count))
+                old = old.where(table.c[moment] < before_ms)
+                if table is snapshots:
+                    old = old.where(snapshots.c.image.is_(None))
+                db.execute(delete(table).where(table.c.id.in_(old)))
+
+    def drop_excess_rows(self, most: int, count: int) -> None:
+        """Delete up to `count` of the oldest rows of the largest table if all have too many.
+
+        Raises LedgerError.
+        """
+        with self._transaction() as db:
+            sizes = {}
+            for table in _DATED:
+                # As good as to count them, and at once.
+                ends = db.execute(select(func.min(table.c.id), func.max(table.c.id))).one()
+                sizes[table] = 0 if ends[0] is None else ends[1] - ends[0] + 1
+            excess = sum(sizes.values()) - most
+            if excess > 0:
+                table = max(sizes, key=lambda each: sizes[each])
+                old = select(table.c.id).where(table.c.id <= _oldest(table, min(count, excess)))
+                if table is snapshots:
+                    old = old.where(snapshots.c.image.is_(None))
+                db.execute(delete(table).where(table.c.id.in_(old)))
+
+    def _of(self, column: Column[Any], camera: str, boot: int, seq: int) -> Any:
+        query = select(column).where(
             snapshots.c.camera == camera, snapshots.c.boot == boot, snapshots.c.seq == seq
         )
         with self._transaction() as db:
-            found = db.scalar(query)
-        return None if found is None else bytes(found)
+            return db.scalar(query)
 
     def states(self) -> dict[str, str]:
         """Each camera's verdict state as last recorded. Raises LedgerError."""
@@ -219,6 +296,21 @@ class Ledger:
                 yield db
         except SQLAlchemyError as error:
             raise LedgerError(f"{self.place}: {schema.why(error)}") from error
+
+
+# Each table that grows, and the column that says how old a row is.
+_DATED = {
+    snapshots: "received_ms",
+    faults: "received_ms",
+    gaps: "noted_ms",
+    history: "at_ms",
+    samples: "at_ms",
+}
+
+
+def _oldest(table: Table, count: int) -> Any:
+    """The id up to which there are about `count` rows."""
+    return select(func.min(table.c.id) + count - 1).scalar_subquery()
 
 
 def _take_database(connection: Any, _record: object) -> None:

@@ -5,13 +5,14 @@ Times in ms of Unix time, sizes in bytes, paths relative to the watcher's data f
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import URL, Connection, Row, Select, Table, and_, func, or_, select
+from sqlalchemy import URL, Column, Connection, Row, Select, Table, and_, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import UserError
@@ -183,6 +184,12 @@ class Records:
         with self._reading() as db:
             return int(db.scalar(select(func.max(snapshots.c.id))) or 0)
 
+    def id_before(self, moment_ms: int) -> int:
+        """The id of the last snapshot that arrived before this moment, 0: none did."""
+        query = select(func.max(snapshots.c.id)).where(snapshots.c.received_ms < moment_ms)
+        with self._reading() as db:
+            return int(db.scalar(query) or 0)
+
     def after(self, id: int, limit: int = 500, camera: str | None = None) -> list[Snapshot]:
         """Up to `limit` snapshots that arrived after the one with this id, in that order."""
         query = select(snapshots).where(snapshots.c.id > id).order_by(snapshots.c.id).limit(limit)
@@ -231,14 +238,14 @@ class Records:
         camera: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
-        limit: int = 10_000,
+        limit: int | None = None,
     ) -> list[Gap]:
         """What is missing or dropped now and was first noted in this time, oldest first."""
         query = _of(gaps, select(gaps), camera)
         query = _between(query, gaps.c.noted_ms, since_ms, until_ms)
         return self._gaps(query.order_by(gaps.c.id).limit(limit))
 
-    def history(self, camera: str | None = None, limit: int = 1000) -> list[Change]:
+    def history(self, camera: str | None = None, limit: int | None = 1000) -> list[Change]:
         """The last changes of verdicts, the latest first."""
         query = _of(history, select(history), camera).order_by(history.c.id.desc()).limit(limit)
         return [Change(**row) for row in self._rows(query)]
@@ -253,9 +260,9 @@ class Records:
     ) -> list[Sample]:
         """Health over time, oldest first; of more than `most` every n-th."""
         wanted = [column for column in samples.c if column.name not in ("id", "camera")]
-        query = _of(samples, select(*wanted), camera).order_by(samples.c.at_ms)
-        rows = self._rows(_between(query, samples.c.at_ms, since_ms, until_ms))
-        return [Sample(**row) for row in _thinned(rows, most)]
+        query = _of(samples, select(*wanted), camera)
+        query = _between(query, samples.c.at_ms, since_ms, until_ms)
+        return [Sample(**row) for row in self._thinned(query, samples.c.at_ms, most)]
 
     def latencies(
         self, camera: str, since_ms: int, until_ms: int | None = None, most: int = 1000
@@ -266,9 +273,30 @@ class Records:
         """
         at, sent = snapshots.c.received_ms, snapshots.c.sent_ms
         query = _of(snapshots, select(at, (at - sent).label("latency")), camera)
-        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms).order_by(at)
-        rows = _thinned(self._rows(query), most)
-        return [(row["received_ms"], row["latency"]) for row in rows]
+        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms)
+        return [(row["received_ms"], row["latency"]) for row in self._thinned(query, at, most)]
+
+    def latency_values(
+        self, camera: str, since_ms: int | None = None, until_ms: int | None = None
+    ) -> "array[int]":
+        """All latencies of these snapshots in ms, ascending. See latencies()."""
+        at, sent = snapshots.c.received_ms, snapshots.c.sent_ms
+        query = _of(snapshots, select((at - sent).label("latency")), camera)
+        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms)
+        with self._reading() as db:
+            return array("q", db.scalars(query.order_by("latency")))
+
+    def counts(
+        self, camera: str, since_ms: int | None = None, until_ms: int | None = None
+    ) -> dict[str, int]:
+        """How many payloads with each verdict arrived in this time, but for duplicates."""
+        found: dict[str, int] = {}
+        for table in (snapshots, faults):
+            query = _of(table, select(table.c.verdict, func.count().label("count")), camera)
+            query = _between(query, table.c.received_ms, since_ms, until_ms)
+            for row in self._rows(query.group_by(table.c.verdict)):
+                found[row["verdict"]] = row["count"]
+        return found
 
     def _cameras(self, query: Select[Any]) -> list[Camera]:
         return [self._camera(row) for row in self._rows(query.order_by(cameras.c.camera))]
@@ -314,6 +342,19 @@ class Records:
     def _rows(self, query: Select[Any]) -> list[Mapping[str, Any]]:
         with self._reading() as db:
             return [_plain(row) for row in db.execute(query)]
+
+    def _thinned(
+        self, query: Select[Any], moment: Column[Any], most: int
+    ) -> list[Mapping[str, Any]]:
+        """Its rows by this moment, oldest first; of more than `most` every n-th."""
+        rank = func.row_number().over(order_by=moment).label("rank")
+        numbered = query.add_columns(rank).subquery()
+        wanted = [column for column in numbered.c if column.name != "rank"]
+        with self._reading() as db:
+            count = db.scalar(select(func.count()).select_from(query.subquery())) or 0
+            step = max(1, -(-count // most))
+            every = select(*wanted).where((numbered.c.rank - 1) % step == 0)
+            return [_plain(row) for row in db.execute(every.order_by(numbered.c.rank))]
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -390,10 +431,6 @@ def _placed(row: Mapping[str, Any], acknowledged: int) -> list[Gap]:
         for first, last, place in parts
         if first <= last
     ]
-
-
-def _thinned(rows: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
-    return rows[:: -(-len(rows) // most)] if rows else rows
 
 
 def _object(text: str | None) -> Mapping[str, Any] | None:
