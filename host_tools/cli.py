@@ -6,7 +6,7 @@ import typer
 
 from broker import command as broker_command
 from broker.errors import UserError
-from host_tools import ask, config, demo
+from host_tools import config, demo, send
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
-app.command("ask")(ask.ask)
+app.command("send")(send.send)
 app.command("watch")(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
 app.command("bundle")(deploy_command.bundle)

@@ -1,69 +1,73 @@
-"""`anchorcam ask`: send a camera a command and show its answer."""
+"""A command to a camera and its answer: one connection to the broker for each exchange."""
 
 import json
+import math
 import queue
 import secrets as random_source
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.errors import UserError
 from camera import topics
-from host_tools.config import CONFIG, SecretsFile
-from host_tools.watch import failures, options
+from host_tools.watch import failures
+from host_tools.watch.evidence import printable
 from host_tools.watch.options import Options
 from host_tools.watch.session import CONNECT_S, trust_only
 
+_TOLD_MAX = 200
+
 
 class Verb(StrEnum):
-    """What a camera can be asked for (camera/commands.py)."""
+    """What a camera can be asked for; two of them take a value."""
 
     snapshot = "snapshot"
+    interval = "interval"
+    quality = "quality"
     health = "health"
-    set = "set"
     reboot = "reboot"
     maintenance = "maintenance"
 
 
-def ask(
-    camera: Annotated[str, typer.Argument(help="The camera's id.")],
-    verb: Annotated[Verb, typer.Argument(help="What it is to do.")],
-    interval_s: Annotated[
-        float | None, typer.Option("--interval-s", help="For set: seconds between snapshots.")
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", help="For set: JPEG quality, 1 to 100.")
-    ] = None,
-    config: Annotated[Path, typer.Option(help="The settings.")] = CONFIG,
-    secrets: SecretsFile = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for the answer.")] = 10.0,
-) -> None:
-    """Ask a camera for something; exit code 1 when it does not answer or does not do it."""
-    if not topics.is_id(camera):
-        raise UserError(f"{camera!r} is no camera id: give the id in its config.json", exit_code=2)
-    values = {"interval_s": interval_s, "quality": quality}
-    given = {name: value for name, value in values.items() if value is not None}
-    if bool(given) != (verb is Verb.set):
-        raise UserError(
-            "set needs --interval-s, --quality or both; the other verbs take neither", exit_code=2
-        )
-    broker = options.load(config, Path(), secrets=secrets)
-    answer = _exchange(broker, camera, {"do": verb.value, **given}, timeout)
-    if not answer.pop("ok", False):
-        raise UserError(f"{camera} refuses: {answer.get('error', 'it does not say why')}")
-    told = ", ".join(f"{name} {value}" for name, value in answer.items() if name != "id")
-    print(f"{camera}: done" + (f", {told}" if told else ""))
+# In camera/commands.py the settings have one verb for both.
+_SETTINGS = {Verb.interval: "interval_s", Verb.quality: "quality"}
 
 
-def _exchange(
+def request_of(verb: Verb, value: float | None) -> dict[str, Any]:
+    """The request without its id. Raises UserError (exit code 2) for a value too many or few.
+
+    value: for interval seconds, for quality 1 to 100; the camera says what it can do.
+    """
+    setting = _SETTINGS.get(verb)
+    if setting is None:
+        if value is not None:
+            raise UserError(f"{verb} takes no value; only interval and quality do", exit_code=2)
+        return {"do": verb.value}
+    if value is None or not math.isfinite(value):
+        what = "seconds between snapshots" if verb is Verb.interval else "JPEG quality, 1 to 100"
+        raise UserError(f"{verb} needs a number: {what}", exit_code=2)
+    return {"do": "set", setting: int(value) if value == int(value) else value}
+
+
+def outcome(camera: str, answer: dict[str, Any]) -> str:
+    """One line that says what came of it. Raises UserError when the camera refuses."""
+    if answer.get("ok") is not True:
+        why = printable(str(answer.get("error", "it does not say why")), _TOLD_MAX)
+        raise UserError(f"{camera} refuses: {why}")
+    told = (f"{name} {value}" for name, value in answer.items() if name not in ("id", "ok"))
+    return printable(", ".join([f"{camera}: done", *told]), _TOLD_MAX)
+
+
+def exchange(
     broker: Options, camera: str, request: dict[str, Any], timeout: float
 ) -> dict[str, Any]:
-    """The answer to the request. Raises UserError."""
+    """The camera's answer to the request, which gets an id of its own. Raises UserError.
+
+    timeout: seconds for the answer, once the broker has confirmed that it will come here.
+    """
     command_id = random_source.token_hex(8)
     answers: queue.Queue[dict[str, Any]] = queue.Queue()
     subscribed: queue.Queue[bool] = queue.Queue()
@@ -87,7 +91,7 @@ def _exchange(
 
     result = topics.topic(broker.prefix, camera, topics.CMD_RESULT)
     client = Client(
-        CallbackAPIVersion.VERSION2, client_id=f"{broker.user}/ask-{random_source.token_hex(4)}"
+        CallbackAPIVersion.VERSION2, client_id=f"{broker.user}/send-{random_source.token_hex(4)}"
     )
     client.username_pw_set(broker.user, broker.password)
     client.tls_set_context(trust_only(broker.anchor))
