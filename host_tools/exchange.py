@@ -4,10 +4,12 @@ import json
 import math
 import queue
 import secrets as random_source
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -70,7 +72,6 @@ def exchange(
     """
     command_id = random_source.token_hex(8)
     answers: queue.Queue[dict[str, Any]] = queue.Queue()
-    subscribed: queue.Queue[bool] = queue.Queue()
 
     def take(payload: bytes | bytearray) -> None:
         try:
@@ -81,24 +82,40 @@ def exchange(
         if isinstance(answer, dict) and answer.get("id") == command_id:
             answers.put(answer)
 
+    result = topics.topic(broker.prefix, camera, topics.CMD_RESULT)
+    with listening(broker, result, lambda message: take(message.payload)) as client:
+        command = topics.topic(broker.prefix, camera, topics.CMD)
+        client.publish(command, json.dumps({"id": command_id, **request}), 1)
+        answer: dict[str, Any] | None = _next(answers, timeout)
+    if answer is None:
+        raise UserError(
+            f"{camera} did not answer within {timeout:g} s: is it online? `anchorcam watch` shows"
+        )
+    return answer
+
+
+@contextmanager
+def listening(
+    broker: Options, topic_filter: str, take: Callable[[MQTTMessage], None]
+) -> Iterator[Client]:
+    """A client that gets what comes on these topics, from the start of the block to its end.
+
+    take: called in the client's own thread. Raises UserError when the broker does not let us.
+    """
+    subscribed: queue.Queue[bool] = queue.Queue()
+
     def connected(
         client: Client, _user: object, _flags: object, code: ReasonCode, _properties: object
     ) -> None:
         if code.is_failure:
             subscribed.put(False)
         else:
-            client.subscribe(result, 1)
+            client.subscribe(topic_filter, 1)
 
-    result = topics.topic(broker.prefix, camera, topics.CMD_RESULT)
-    client = Client(
-        CallbackAPIVersion.VERSION2, client_id=f"{broker.user}/send-{random_source.token_hex(4)}"
-    )
-    client.username_pw_set(broker.user, broker.password)
-    client.tls_set_context(trust_only(broker.anchor))
-    client.connect_timeout = CONNECT_S
+    client = client_of(broker, "send")
     client.on_connect = connected
     client.on_subscribe = lambda _c, _u, _m, codes, _p: subscribed.put(not codes[0].is_failure)
-    client.on_message = lambda _c, _u, message: take(message.payload)
+    client.on_message = lambda _c, _u, message: take(message)
     try:
         client.connect(broker.host, broker.port)
     except (OSError, UnicodeError) as error:
@@ -109,19 +126,23 @@ def exchange(
         if not _next(subscribed, CONNECT_S):
             raise UserError(
                 f"{broker.host}:{broker.port} does not let {broker.user} in, or not hear"
-                f" {result}: check the account's password and rights"
+                f" {topic_filter}: check the account's password and rights"
             )
-        command = topics.topic(broker.prefix, camera, topics.CMD)
-        client.publish(command, json.dumps({"id": command_id, **request}), 1)
-        answer: dict[str, Any] | None = _next(answers, timeout)
+        yield client
     finally:
         client.disconnect()
         client.loop_stop()
-    if answer is None:
-        raise UserError(
-            f"{camera} did not answer within {timeout:g} s: is it online? `anchorcam watch` shows"
-        )
-    return answer
+
+
+def client_of(broker: Options, name: str) -> Client:
+    """A client of the watcher's account beside its session, not connected yet."""
+    client = Client(
+        CallbackAPIVersion.VERSION2, client_id=f"{broker.user}/{name}-{random_source.token_hex(4)}"
+    )
+    client.username_pw_set(broker.user, broker.password)
+    client.tls_set_context(trust_only(broker.anchor))
+    client.connect_timeout = CONNECT_S
+    return client
 
 
 def _next(waiting: "queue.Queue[Any]", seconds: float) -> Any:
