@@ -20,7 +20,7 @@ app = typer.Typer(
 app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
 app.command("send")(send.send)
-app.command("watch")(watch_command.watch)
+app.command("watch", cls=watch_command.Watch)(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
 app.command("bundle")(deploy_command.bundle)
 app.command("demo")(demo.demo)

@@ -140,6 +140,10 @@ class Watcher:
                 ],
             )
 
+    def names(self) -> list[str]:
+        """The ids of all cameras by now; from any thread."""
+        return [camera.name for camera in self.view().cameras]
+
     # What follows runs in the watcher's own thread.
 
     def _run(self) -> None:

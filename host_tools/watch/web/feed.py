@@ -143,8 +143,13 @@ class Feed:
         images = self.records.images(name, before, PAGE_STRIP)
         return [_snapshot_cell(snapshot) for snapshot in reversed(images)]
 
-    def after(self, cursor: Cursor, limit: int = 500) -> Iterator[tuple[Cursor, dict[str, Any]]]:
-        """What happened after the cursor, in order, each with the cursor behind it."""
+    def after(
+        self, cursor: Cursor, limit: int = 500
+    ) -> Iterator[tuple[Cursor, dict[str, Any] | None]]:
+        """What happened after the cursor, in order, each with the cursor behind it.
+
+        None: a row of which there is nothing to tell.
+        """
         records = self.records
         rows: Iterable[Snapshot | Change | Fault] = heapq.merge(
             records.after(cursor.snapshot, limit),
@@ -161,8 +166,9 @@ class Feed:
                 kind, cell = "fault", _fault_cell(row)
             else:
                 cursor = replace(cursor, change=row.id)
-                if row.verdict in VERIFIED:
-                    continue  # its snapshot has a row of its own
+                if row.verdict in VERIFIED:  # its snapshot has a row of its own
+                    yield cursor, None
+                    continue
                 kind, cell = "gap", _gap_cell(row)
             yield cursor, {"kind": kind, "camera": row.camera, "cell": cell}
 
@@ -185,7 +191,7 @@ class Feed:
 
     def _timeline(self, name: str) -> list[dict[str, Any]]:
         """What was out of the ordinary, oldest first."""
-        entries = []
+        entries: list[dict[str, Any]] = []
         for change in self.records.history(name, TIMELINE):
             cell = _gap_cell(change)
             which = f"#{change.first}"

@@ -78,9 +78,7 @@ class _OfLedger(Collector):
                 counter.add_metric([camera.name], sum(camera.counts[each] for each in verdicts))
             yield counter
         for name, (what, verdict) in _GAUGES.items():
-            yield _gauge(
-                f"snapshots_{name}", what, {c.name: c.counts[verdict] for c in cameras}
-            )
+            yield _gauge(f"snapshots_{name}", what, {c.name: c.counts[verdict] for c in cameras})
         yield _gauge(
             "online", "1: its last word was its birth", {c.name: c.online for c in cameras}
         )
@@ -121,18 +119,14 @@ def _expiry(cameras: list[Camera]) -> GaugeMetricFamily:
         chain = health.get("chain_days")
         days = {
             "leaf": _count(health.get("leaf_days")),
-            "chain": min(
-                (d for each in chain if (d := _count(each)) is not None), default=None
-            )
+            "chain": min((d for each in chain if (d := _count(each)) is not None), default=None)
             if isinstance(chain, list)
             else None,
             "anchor": _count(health.get("anchor_days")),
         }
         for certificate, left in days.items():
             if left is not None and camera.health_ms is not None:
-                gauge.add_metric(
-                    [camera.name, certificate], camera.health_ms / 1000 + left * 86400
-                )
+                gauge.add_metric([camera.name, certificate], camera.health_ms / 1000 + left * 86400)
     return gauge
 
 

@@ -71,22 +71,32 @@ class Pulse:
                 if behind is None or behind > BEHIND_MAX:
                     yield "event: reload\ndata:\n\n"
                     return
-                for cursor, event in await run_in_threadpool(self._after, cursor):
-                    yield f"id: {cursor}\ndata: {_json(event)}\n\n"
+                for position, event in await run_in_threadpool(self._after, cursor):
+                    cursor = position
+                    if event:
+                        yield f"id: {cursor}\ndata: {_json(event)}\n\n"
                 for version, text in sorted(self._lives.values()):
                     if version > seen:
                         yield f"data: {text}\n\n"
                         seen = version
-                if cursor == self._newest or behind == 0:
-                    try:
-                        async with self._news:
-                            await asyncio.wait_for(self._news.wait(), _SILENCE_MAX_S)
-                    except TimeoutError:
-                        yield ": still here\n\n"
+                if not await self._is_news(cursor, seen):
+                    yield ": still here\n\n"
         finally:
             self._clients -= 1
 
-    def _after(self, cursor: Cursor) -> list[tuple[Cursor, dict[str, Any]]]:
+    async def _is_news(self, cursor: Cursor, seen: int) -> bool:
+        """True as soon as there is something behind these two; False: not for a while."""
+
+        def is_news() -> bool:
+            return self._is_over or self._version > seen or self._newest != cursor
+
+        async with self._news:
+            try:
+                return await asyncio.wait_for(self._news.wait_for(is_news), _SILENCE_MAX_S)
+            except TimeoutError:
+                return False
+
+    def _after(self, cursor: Cursor) -> list[tuple[Cursor, dict[str, Any] | None]]:
         return list(self._feed.after(cursor))
 
     def _lives_now(self) -> list[dict[str, Any]]:

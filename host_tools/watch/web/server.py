@@ -11,7 +11,6 @@ from pathlib import Path
 import uvicorn
 
 from broker.errors import UserError
-from host_tools.watch import schema
 from host_tools.watch.records import Records
 from host_tools.watch.subscriber import Watcher
 from host_tools.watch.web.feed import Feed
@@ -36,11 +35,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is. url holds the token, behind "#", so that no server ever logs it."""
+    """Where the page is.
+
+    url: with the token, for whoever started it and never for a log; notes: what to know.
+    """
 
     plain: str
     url: str
-    notes: tuple[str, ...]  # what to know before using it
+    notes: tuple[str, ...]
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def serving(watcher: Watcher, wanted: Wanted) -> Iterator[Address]:
     options = watcher.options
     token = Token(wanted.token or options.folder / "page.token")
     listener = _listen(wanted)
-    with listener, Records(options.ledger or schema.location(options.folder)) as records:
+    with listener, Records(options.ledger) as records:
         # In the server's own thread: its locks belong to that thread's loop.
         site = Site(Feed(records, watcher.view), options, token)
         server = uvicorn.Server(
@@ -97,14 +99,15 @@ def _listen(wanted: Wanted) -> socket.socket:
 
 def _address(wanted: Wanted, listener: socket.socket, token: Token) -> Address:
     host = f"[{wanted.bind}]" if ":" in wanted.bind else wanted.bind
-    notes: tuple[str, ...] = (f"token for commands: {token.path}",)
-    if not is_loopback(wanted.bind):
-        if host in ("0.0.0.0", "[::]"):  # noqa: S104 (the user's own words)
-            host = socket.gethostname()
-        notes = (
-            f"token: {token.path}",
-            "others can reach this page: it asks for the token, but HTTP is not encrypted;"
-            " use it in a network that you trust, or behind a proxy with TLS",
-        )
+    if host in ("0.0.0.0", "[::]"):  # noqa: S104 (the user's own words)
+        host = socket.gethostname()
     plain = f"http://{host}:{listener.getsockname()[1]}/"
-    return Address(plain, f"{plain}#token={token.text}", notes)
+    # Behind "#", what is there never leaves the browser.
+    url = f"{plain}#token={token.text}"
+    notes = [f"its token is in {token.path}"]
+    if not is_loopback(wanted.bind):
+        notes.append(
+            "others can reach this page: it asks for the token, but HTTP is not encrypted;"
+            " use it in a network that you trust, or behind a proxy with TLS"
+        )
+    return Address(plain, url, tuple(notes))

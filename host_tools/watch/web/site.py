@@ -71,9 +71,7 @@ class Site:
                     self._of_camera(self._command),
                     methods=["POST"],
                 ),
-                Route(
-                    "/images/{camera}/{boot:int}/{seq:int}/{file}", self._of_camera(self._image)
-                ),
+                Route("/images/{camera}/{boot:int}/{seq:int}/{file}", self._of_camera(self._image)),
             ],
             middleware=[Middleware(Gate, token=self._token, is_local=is_local)],
             exception_handlers={UserError: _unusable, HTTPException: _refused},
@@ -179,9 +177,7 @@ class Site:
             raise HTTPException(503, "Other commands wait for their answers; try again.")
         async with self._commands:
             try:
-                answer = await run_in_threadpool(
-                    exchange, self._options, camera, asked, _COMMAND_S
-                )
+                answer = await run_in_threadpool(exchange, self._options, camera, asked, _COMMAND_S)
                 return JSONResponse({"said": outcome(camera, answer)})
             except UserError as error:
                 raise HTTPException(502, str(error)) from None
