@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from host_tools.watch.events import WHY_DROPPED
 from host_tools.watch.evidence import printable
-from host_tools.watch.records import Camera, Change, Fault, Gap, Records, Snapshot
+from host_tools.watch.records import UNKNOWN, Camera, Change, Fault, Gap, Records, Snapshot
 from host_tools.watch.subscriber import View
 from host_tools.watch.verdicts import VERIFIED
 
@@ -197,9 +198,10 @@ class Feed:
             which = f"#{change.first}"
             if change.last > change.first:
                 which += f" to #{change.last}"
-            text = f"{which} {change.verdict}" + (f", was {change.was}" if change.was else "")
-            reason = f": {cell['reason']}" if cell["reason"] else ""
-            entries.append({"at": change.at_ms, "is": change.verdict, "text": text + reason})
+            text = f"{which} {change.verdict.replace('-', ' ')}"
+            text += f", was {change.was}" if change.was else ""
+            text += f": {cell['reason']}" if cell["reason"] else ""
+            entries.append({"at": change.at_ms, "is": change.verdict, "text": text})
         for fault in self.records.faults(name, TIMELINE):
             text = f"{fault.verdict}: {_text(fault.reason)}"
             entries.append({"at": fault.received_ms, "is": fault.verdict, "text": text})
@@ -227,8 +229,8 @@ def _snapshot_cell(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _gap_cell(gap: Gap | Change) -> dict[str, Any]:
-    reason = _text(gap.reason) if gap.reason else None
-    place = gap.place if isinstance(gap, Gap) else None
+    reason = WHY_DROPPED.get(gap.reason, _text(gap.reason)) if gap.reason else None
+    place = gap.place if isinstance(gap, Gap) and gap.place != UNKNOWN else None
     return {
         "boot": gap.boot,
         "seq": gap.first,

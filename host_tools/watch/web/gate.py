@@ -26,6 +26,7 @@ from broker.files import make_folder, write_atomic
 
 COOKIE = "anchorcam"
 SESSION_S = 30 * 24 * 3600
+HEAD_MAX = 16 * 1024
 # Beside a loopback address without a session: what holds nothing of any camera.
 _OPEN = ("/", "/api/session", "/static/")
 _TOKEN_LEAST, _TOKEN_MOST = 16, 256
@@ -85,12 +86,18 @@ class Token:
 
 
 class Gate:
-    """ASGI middleware. A request that it lets through has scope["unlocked"], a bool."""
+    """ASGI middleware. A request that it lets through has scope["unlocked"], a bool.
 
-    def __init__(self, app: ASGIApp, token: Token, *, is_local: bool) -> None:
+    bind: the address at which the server listens.
+    """
+
+    def __init__(self, app: ASGIApp, token: Token, bind: str) -> None:
         self._app = app
         self._token = token
-        self._is_local = is_local
+        self._is_local = is_loopback(bind)
+        name = socket.gethostname().lower()
+        short = name.partition(".")[0]
+        self._names = () if self._is_local else (bind.lower(), name, short, f"{short}.local")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,7 +123,9 @@ class Gate:
         """The status and the reason, or None when the request may pass."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not _is_ours(host, is_local=self._is_local):
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_MAX:
+            return 431, "The head of the request is too long."
+        if not self._is_ours(host):
             return 421, "This is not the name of this server; open it by the address it printed."
         scope["unlocked"] = self._is_unlocked(headers)
         if scope["method"] not in ("GET", "HEAD"):
@@ -134,6 +143,15 @@ class Gate:
             return 401, "Unlock this page with its token first."
         return None
 
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if is_loopback(name) or name in self._names:
+            return True
+        return not self._is_local and _is_address(name)
+
     def _is_unlocked(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -147,24 +165,14 @@ class Gate:
 
 def is_loopback(address: str) -> bool:
     """Whether only this machine can reach what listens there."""
-    try:
+    if _is_address(address):
         return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
+    return address == "localhost"
 
 
-def _is_ours(host: str, *, is_local: bool) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if is_loopback(name):
-        return True
-    if is_local:
-        return False
+def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        own = socket.gethostname().lower()
-        return name in (own, own.partition(".")[0], own.partition(".")[0] + ".local")
+        return False
     return True

@@ -14,13 +14,12 @@ from broker.errors import UserError
 from host_tools.watch.records import Records
 from host_tools.watch.subscriber import Watcher
 from host_tools.watch.web.feed import Feed
-from host_tools.watch.web.gate import Token, is_loopback
+from host_tools.watch.web.gate import HEAD_MAX, Token, is_loopback
 from host_tools.watch.web.site import Site
 
 LOOPBACK = "127.0.0.1"
 PORT = 8089
 _CONNECTIONS_MAX = 200
-_HEAD_MAX = 16 * 1024
 _STOP_S = 5
 
 
@@ -56,13 +55,13 @@ def serving(watcher: Watcher, wanted: Wanted) -> Iterator[Address]:
         site = Site(Feed(records, watcher.view), options, token)
         server = uvicorn.Server(
             uvicorn.Config(
-                site.app(is_local=is_loopback(wanted.bind)),
+                site.app(wanted.bind),
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 ws="none",
                 http="h11",
-                h11_max_incomplete_event_size=_HEAD_MAX,
+                h11_max_incomplete_event_size=HEAD_MAX,
                 limit_concurrency=_CONNECTIONS_MAX,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=_STOP_S,

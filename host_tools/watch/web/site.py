@@ -45,8 +45,8 @@ class Site:
         self._commands = asyncio.Semaphore(_COMMANDS_MAX)
         self._attempts = asyncio.Lock()
 
-    def app(self, *, is_local: bool) -> Starlette:
-        """The ASGI application. is_local: only this machine can reach it."""
+    def app(self, bind: str) -> Starlette:
+        """The ASGI application of a server that listens at this address."""
 
         @asynccontextmanager
         async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ class Site:
                 ),
                 Route("/images/{camera}/{boot:int}/{seq:int}/{file}", self._of_camera(self._image)),
             ],
-            middleware=[Middleware(Gate, token=self._token, is_local=is_local)],
+            middleware=[Middleware(Gate, token=self._token, bind=bind)],
             exception_handlers={UserError: _unusable, HTTPException: _refused},
             lifespan=lifespan,
         )

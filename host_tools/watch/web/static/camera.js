@@ -50,11 +50,11 @@ export class Page {
     this.timeline = el("ol", { class: "timeline" });
     this.said = el("p", { class: "said", role: "status" });
     this.plots = {
-      latency: new Plot("Latency", latency),
+      latency: new Plot("Latency", latency, true),
       heap_free: new Plot("Free heap", bytes),
       rssi: new Plot("Signal", (value) => `${Math.round(value)} dBm`),
-      reconnects: new Plot("Reconnects", (value) => grouped(Math.round(value))),
-      spooled: new Plot("In its spool", (value) => grouped(Math.round(value))),
+      reconnects: new Plot("Reconnects", (value) => grouped(Math.round(value)), true),
+      spooled: new Plot("In its spool", (value) => grouped(Math.round(value)), true),
     };
     const viewer = el("section", { class: "panel viewer", "aria-label": "Snapshots" },
       el("div", { class: "shot" }, this.picture, this.none),
@@ -73,18 +73,23 @@ export class Page {
   }
 
   commands() {
-    const simple = (verb, words) => el("button", { type: "button", onclick: () => this.send(verb) }, words);
-    const valued = (verb, words, least, most, step) => {
-      const field = el("input", { type: "number", min: least, max: most, step, required: true, "aria-label": words, placeholder: words });
-      return el("form", { onsubmit: (event) => { event.preventDefault(); this.send(verb, Number(field.value)); } },
-        field, el("button", { type: "submit" }, "Set"));
-    };
-    const restart = (verb, words, warning) => el("button", { type: "button", onclick: () => confirm(warning) && this.send(verb) }, words);
     const id = this.camera.name;
-    return el("div", { class: "commands" }, simple("snapshot", "Snapshot now"), simple("health", "Health"),
-      valued("interval", "seconds", "0.05", "86400", "any"), valued("quality", "quality", "1", "100", "1"),
-      restart("reboot", "Reboot", `Restart ${id}?`),
-      restart("maintenance", "Maintenance", `Restart ${id} to its prompt? It sends nothing until its file state/maintenance is removed.`));
+    const simple = (verb, words) => el("button", { type: "button", onclick: () => this.send(verb) }, words);
+    const careful = (verb, words, warning) => el("button", { type: "button", onclick: () => confirm(warning) && this.send(verb) }, words);
+    const valued = (verb, before, after, limits) => {
+      const field = el("input", { type: "number", required: true, inputmode: "decimal", ...limits });
+      const submit = (event) => {
+        event.preventDefault();
+        this.send(verb, Number(field.value));
+      };
+      return el("form", { onsubmit: submit }, el("label", {}, before, field, after), el("button", { type: "submit", "aria-label": `Set the ${verb}` }, "Set"));
+    };
+    return el("div", { class: "commands" },
+      el("div", {}, simple("snapshot", "Snapshot now"), simple("health", "Ask for health")),
+      valued("interval", "every", "s", { min: "0.05", max: "86400", step: "any" }),
+      valued("quality", "quality", "", { min: "1", max: "100", step: "1" }),
+      el("div", {}, careful("reboot", "Reboot", `Restart ${id}?`),
+        careful("maintenance", "Maintenance", `Restart ${id} to its prompt? It sends nothing until its file state/maintenance is removed.`)));
   }
 
   async send(verb, value) {
@@ -194,7 +199,7 @@ export class Page {
 
   note(entry) {
     const time = el("time", { datetime: new Date(entry.at).toISOString(), title: day(entry.at) }, moment(entry.at));
-    this.timeline.prepend(el("li", {}, time, el("span", {}, entry.is in VERDICTS ? mark(entry.is) : null, entry.is in VERDICTS ? " " : null, entry.text)));
+    this.timeline.prepend(el("li", {}, time, el("span", {}, entry.is in VERDICTS ? mark(entry.is) : null, entry.text)));
     while (this.timeline.childElementCount > TIMELINE) this.timeline.lastElementChild.remove();
   }
 

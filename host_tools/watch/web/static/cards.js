@@ -70,13 +70,12 @@ export class Camera {
     this.picture = el("img", { alt: "", decoding: "async", hidden: true });
     this.none = el("span", { class: "none" }, "no snapshot yet");
     this.chip = el("span", { class: "chip" });
-    this.age = el("span", { class: "age" });
     this.size = el("span", { class: "number" });
     this.badges = el("p", { class: "badges" });
     this.tally = el("ul", { class: "counts" });
     const link = el("a", { href: `#/${this.name}` }, this.name);
     this.card = el("article", { class: "card", "data-camera": this.name },
-      el("div", { class: "shot" }, this.picture, this.none, this.chip, this.age),
+      el("div", { class: "shot" }, this.picture, this.none, this.chip),
       el("div", { class: "body" },
         el("div", { class: "title" }, el("h2", {}, link), this.size),
         el("div", { class: "lines" }, this.strip.node, this.spark.node),
@@ -85,9 +84,7 @@ export class Camera {
 
   // Draw what has changed.
   draw(now) {
-    const is = stateWord(this);
-    set(this.chip, "data-is", is);
-    say(this.chip, this.shared ? "id used twice" : is);
+    set(this.chip, "data-is", stateWord(this));
     this.drawPicture(now);
     this.strip.label();
     const times = this.strip.cells.filter((cell) => VERIFIED.includes(cell.is)).map((cell) => Math.abs(cell.latency ?? NaN) < 1e6 ? cell.latency : NaN);
@@ -111,8 +108,9 @@ export class Camera {
   }
 
   tick(now) {
-    say(this.age, this.last ? span(now - this.last.at) : "never");
-    this.age.classList.toggle("old", Boolean(this.last) && this.state !== "online" && now - this.last.at > 60000);
+    const word = this.shared ? "id used twice" : stateWord(this);
+    say(this.chip, this.last ? `${word} · ${span(now - this.last.at)}` : word);
+    this.chip.classList.toggle("old", this.shared || this.state === "offline");
     this.drawPicture(now);
   }
 }

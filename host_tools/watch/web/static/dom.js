@@ -67,11 +67,11 @@ export function latency(ms) {
 }
 
 export function moment(ms) {
-  return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return new Date(ms).toLocaleTimeString("en-GB");
 }
 
 export function day(ms) {
-  return new Date(ms).toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" });
+  return new Date(ms).toLocaleDateString("en-GB", { year: "numeric", month: "short", day: "numeric" });
 }
 
 export const grouped = new Intl.NumberFormat("en").format;

@@ -7,14 +7,15 @@ const HEIGHT = 100;
 // Room for the line's own width at both ends.
 const EDGE = 4;
 
-function range(values) {
+function range(values, isFromZero) {
   const known = values.filter(Number.isFinite);
   if (!known.length) return null;
   const least = known.reduce((a, b) => Math.min(a, b));
   const most = known.reduce((a, b) => Math.max(a, b));
   // A flat line lies in the middle.
   const slack = most > least ? 0 : Math.max(Math.abs(most) * 0.05, 1);
-  return { least: least - slack, most: most + slack, lowest: least, highest: most };
+  const bottom = isFromZero && least >= 0 ? 0 : least - slack;
+  return { least: bottom, most: most + slack, lowest: least, highest: most };
 }
 
 // The path of the points; what is not a number is a gap.
@@ -50,10 +51,11 @@ export class Spark {
   }
 }
 
-// A panel with a curve over time. format: a number as text.
+// A panel with a curve over time. format: a number as text; isFromZero: the scale begins there.
 export class Plot {
-  constructor(title, format) {
+  constructor(title, format, isFromZero) {
     this.title = title;
+    this.isFromZero = isFromZero;
     this.format = format;
     this.now = el("b");
     this.low = el("span");
@@ -69,7 +71,7 @@ export class Plot {
 
   // ats: Unix time in ms, ascending; values: as many, null where there is none.
   draw(ats, values) {
-    const scale = range(values);
+    const scale = range(values, this.isFromZero);
     if (!scale) {
       say(this.now, "–");
       say(this.low, "nothing known");
