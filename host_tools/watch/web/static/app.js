@@ -142,6 +142,7 @@ function route() {
   if (page) page.load();
   scrollTo(0, 0);
   draw();
+  refilter();
 }
 
 function refilter() {

@@ -61,12 +61,16 @@ export class Strip {
       this.draw(known);
       return;
     }
-    const before = this.cells.at(-1);
+    // A gap is noticed by what came after it.
+    const later = cell.seq === null ? -1 : this.cells.findIndex((each) => each.seq !== null
+      && (each.boot > cell.boot || (each.boot === cell.boot && each.seq > cell.seq)));
+    const at = later < 0 ? this.cells.length : later;
+    const before = this.cells[at - 1];
     cell = { ...cell, first: Boolean(before && before.boot !== cell.boot) };
     cell.node = this.make(cell);
     this.draw(cell);
-    this.cells.push(cell);
-    this.node.append(cell.node);
+    this.node.insertBefore(cell.node, this.cells[at]?.node ?? null);
+    this.cells.splice(at, 0, cell);
     while (this.cells.length > this.most) this.cells.shift().node.remove();
   }
 
