@@ -20,7 +20,7 @@ faults: setup
 
 # The page's picture in the README, taken anew.
 picture: setup
-	ANCHORCAM_PICTURE=docs/watch.png $(BIN)/pytest -n 0 tests/watch/test_page.py -k picture
+	ANCHORCAM_PICTURE=docs/watch.png $(BIN)/pytest -n 0 tests/watch/test_page.py -k readme
 
 test-compose: setup
 	@$(BIN)/python -m tests.compose
