@@ -122,6 +122,10 @@ def watch(
             # Not on stdout: that may be NDJSON.
             print(f"page  {address.url}", *address.notes, sep="\n", file=sys.stderr, flush=True)
         if home:
-            stack.enter_context(home_assistant.Announcer(chosen, watcher.names))
+            stack.enter_context(
+                home_assistant.Announcer(
+                    chosen, lambda: [each.name for each in watcher.view().cameras]
+                )
+            )
         display.wait(watcher, stop, expect, timeout, camera)
     display.conclude(watcher, expect, camera)

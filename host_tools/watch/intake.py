@@ -34,13 +34,13 @@ SAMPLE_S = 1.0
 class _Gathered:
     """What messages that are stored together come to, until they are.
 
-    before: the cameras as they were, None: not yet known; shown: the newest file of each.
+    before: the cameras as they were, None: not yet known; newest: the newest file of each.
     """
 
     batch: Batch = field(default_factory=Batch)
     files: dict[str, bytes] = field(default_factory=dict)
     digests: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    shown: dict[str, str] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
     changed: dict[str, Seen] = field(default_factory=dict)
     before: dict[str, Seen | None] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -60,7 +60,6 @@ class Intake:
     def __init__(
         self, folder: Path, ledger: Ledger, reorder_s: float, tell: Callable[[Event], None]
     ) -> None:
-        self._images = Images(folder)
         self._folder = folder
         self._ledger = ledger
         self._reorder_s = reorder_s
@@ -69,6 +68,16 @@ class Intake:
         self._gathered: _Gathered | None = None
         # Whose verdict state in memory is not the one that is on disk.
         self._stale: set[str] = set()
+        # Each camera's newest file, while latest.jpg is another.
+        self._newest: dict[str, str] = {}
+        try:
+            self._images = Images(folder)
+        except OSError as error:
+            raise UserError(
+                f"cannot use the snapshots in {folder}: {error.strerror}; "
+                "make room, or the folder writable, or give another with --data",
+                exit_code=2,
+            ) from error
         try:
             for name, saved in ledger.states().items():
                 self._cameras[name] = Seen(name, self._load(saved))
@@ -78,6 +87,14 @@ class Intake:
                 "move it away or give another folder with --data",
                 exit_code=2,
             ) from error
+
+    def close(self) -> None:
+        """Bring to an end what is done later than it could be. Nothing hangs on its success."""
+        for finish in (self._show_newest, self._images.close):
+            try:
+                finish()
+            except OSError:
+                pass  # the journal stays, and with it all that is needed at the next start
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -190,6 +207,7 @@ class Intake:
 
     def tick(self) -> None:
         """Look for snapshots that count as missing by now; to be called about every second."""
+        self._show_newest()
         with self.together():
             for name, camera in list(self._cameras.items()):
                 if news := camera.track.tick(time.monotonic()):
@@ -215,7 +233,7 @@ class Intake:
             if judgement.verdict in VERIFIED and arrival.identity:
                 file = self._keep(gathered, camera, arrival, judgement, payload, at)
                 if camera.track.newest == arrival.identity:
-                    gathered.shown[name] = file
+                    gathered.newest[name] = file
                     camera.last, camera.last_at = arrival, at
                     if latency is not None:
                         camera.latencies.append(latency)
@@ -346,9 +364,15 @@ class Intake:
         if not gathered.changed:
             return
         self._images.store(gathered.files)
-        for name, file in gathered.shown.items():
-            self._images.show(name, file)
         self._ledger.write(gathered.batch)
+        self._newest |= gathered.newest
+
+    def _show_newest(self) -> None:
+        # Not with each snapshot: it costs more than to write one.
+        while self._newest:
+            name, file = next(iter(self._newest.items()))
+            self._images.show(name, file)
+            del self._newest[name]
 
     def _undo(self, gathered: _Gathered) -> None:
         for name, camera in gathered.before.items():

@@ -4,6 +4,7 @@ Its own loop would retry a wrong password every few seconds without a word, and 
 leave messages unread while the disk is full.
 """
 
+import select
 import socket
 import ssl
 import time
@@ -22,6 +23,8 @@ from host_tools.watch.options import Options
 
 CONNECT_S = 10.0  # each for TCP, TLS, and the answers of MQTT
 KEEPALIVE_S = 30
+# So many messages are read before anything else gets its turn.
+_AT_A_TIME = 64
 
 
 def trust_only(anchor: bytes) -> ssl.SSLContext:
@@ -35,9 +38,10 @@ def trust_only(anchor: bytes) -> ssl.SSLContext:
 
 
 class Session:
-    """The persistent session of one client id; every method is for one and the same thread.
+    """The persistent session of one client id.
 
-    on_message: called from turn() with each message; it is acknowledged by ack() only.
+    Every method is for one and the same thread, except wake(). on_message: called from turn()
+    with each message; it is acknowledged by ack() only.
     """
 
     def __init__(
@@ -56,6 +60,9 @@ class Session:
         self._refusal: Failure | None = None
         self._deadline = 0.0
         self._client = self._make_client(context, name)
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
 
     def open(self) -> Failure | None:
         """Connect and shake hands; returns what went wrong.
@@ -93,6 +100,13 @@ class Session:
         if number == self.number:
             self._client.ack(mid, qos)
 
+    def wake(self) -> None:
+        """End the waiting of turn(), from another thread."""
+        try:
+            self._waker.send(b"\0")
+        except BlockingIOError:
+            pass  # it has not yet noticed the last thousands
+
     def close(self) -> None:
         """Say goodbye, so that the broker does not have to find out."""
         self._client.disconnect()
@@ -102,11 +116,7 @@ class Session:
     def _turn(self, seconds: float, read: bool) -> Failure | None:
         host, port = self._options.host, self._options.port
         try:
-            if read:
-                rc = self._client.loop(seconds)
-            else:
-                time.sleep(seconds)
-                rc = self._client.loop_misc()
+            rc = self._read_and_write(seconds, read)
         except Exception as error:  # noqa: BLE001 (paho's parser raises anything on nonsense)
             return failures.of_nonsense(error, host, port)
         if self._refusal:
@@ -116,6 +126,29 @@ class Session:
         if not self.is_up and time.monotonic() > self._deadline:
             return failures.of_silence(host, port, CONNECT_S)
         return None
+
+    def _read_and_write(self, seconds: float, read: bool) -> MQTTErrorCode:
+        client = self._client
+        sock: Any = client.socket()
+        if sock is None:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        # What TLS has decrypted already select() does not see.
+        is_ready = read and sock.pending() > 0
+        wanted = [self._woken, sock] if read else [self._woken]
+        writing = [sock] if client.want_write() else []
+        ready, writable, _ = select.select(wanted, writing, [], 0 if is_ready else seconds)
+        if self._woken in ready:
+            self._woken.recv(65536)
+        if is_ready or sock in ready:
+            for _ in range(_AT_A_TIME):
+                rc = client.loop_read()
+                if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
+                    return rc
+                if not sock.pending():
+                    break
+        if writable:
+            client.loop_write()
+        return client.loop_misc()
 
     def _make_client(self, context: ssl.SSLContext, name: str) -> Client:
         options = self._options
@@ -131,7 +164,7 @@ class Session:
         client.username_pw_set(options.user, options.password)
         client.tls_set_context(context)
         client.connect_timeout = CONNECT_S
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = send_at_once
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_any_message
@@ -178,6 +211,7 @@ class Session:
             self.is_up = True
 
 
-def _send_at_once(client: Client, userdata: object, sock: Any) -> None:
+def send_at_once(client: Client, userdata: object, sock: Any) -> None:
+    """For on_socket_open."""
     # An acknowledgement is four bytes; Nagle's algorithm would hold it back for 40 ms.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -16,6 +16,7 @@ from camera import topics
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, refused
 from host_tools.watch.failures import Failure
+from host_tools.watch.inbox import Inbox, Message
 from host_tools.watch.intake import Intake
 from host_tools.watch.ledger import Ledger
 from host_tools.watch.options import Options
@@ -26,6 +27,8 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_MOST_S = 30.0
 # How long one turn may wait: stopping, and counting as missing, are late by that much.
 TURN_S = 0.25
+# What is stored together, in messages: bounds how long view() may have to wait.
+TOGETHER_MAX = 500
 DISK_RETRY_S = 1.0
 # While nothing can be stored this many bytes are kept here; then the broker has to keep them.
 INBOX_MAX = 32 * 1024 * 1024
@@ -44,22 +47,14 @@ class View:
     events: list[Event]  # the last few that have a text, oldest first
 
 
-@dataclass(frozen=True)
-class _Message:
-    """store: does what the message asks for, all of it or (OSError) nothing."""
-
-    mid: int
-    qos: int
-    size: int  # bytes kept for it
-    connection: int
-    store: Callable[[], None]
-
-
 class Watcher:
     """Watches one broker from start() to stop(), connecting again for ever.
 
-    tell: called in the watcher's thread with each event, after what it tells of is on disk;
-    it must not raise.
+    One thread reads from the broker and acknowledges; another stores, all that has come
+    meanwhile at once, so that neither waits for the other.
+
+    tell: called in one of these threads, one at a time, with each event, after what it tells
+    of is on disk; it must not raise.
     """
 
     def __init__(
@@ -69,17 +64,17 @@ class Watcher:
         self.address = f"{options.host}:{options.port}"
         self._tell = tell
         self._lock = threading.Lock()  # of the intake and of what the view shows
+        self._telling = threading.Lock()
         self._stop = threading.Event()
         self._up = threading.Event()
         self._was_connected = False
         self._failure: Failure | None = None
         self._disk_trouble = ""
-        self._disk_retry_at = 0.0
-        self._tick_at = 0.0
-        self._inbox: deque[_Message] = deque()
-        self._news: list[Event] = []
+        self._inbox = Inbox(INBOX_MAX)
+        self._stored: deque[Message] = deque()  # and not acknowledged yet
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._reader = threading.Thread(target=self._run, args=[self._watch], daemon=True)
+        self._storer = threading.Thread(target=self._run, args=[self._store], daemon=True)
 
     def start(self) -> None:
         """Open the ledger and begin; does not wait for the broker. Raises UserError."""
@@ -87,6 +82,7 @@ class Watcher:
         context = trust_only(options.anchor)
         self._ledger = Ledger(options.folder, options.ledger)
         try:
+            self._news: list[Event] = []
             self._intake = Intake(
                 options.folder, self._ledger, options.reorder_s, self._news.append
             )
@@ -95,15 +91,19 @@ class Watcher:
             raise
         self._is_new = not self._intake.view()
         self._session = Session(options, context, self._ledger.name, self._take_in)
-        self._thread.start()
+        self._storer.start()
+        self._reader.start()
 
     def stop(self) -> None:
         """Disconnect from the broker and close the ledger."""
         self._stop.set()
+        self._inbox.wake()
+        self._session.wake()
+        self._storer.join()
         # Only the look-up of a name takes longer, and leaving it alone loses nothing.
-        self._thread.join(CONNECT_S + 1)
-        if not self._thread.is_alive():
-            self._ledger.close()
+        self._reader.join(CONNECT_S + 1)
+        self._intake.close()
+        self._ledger.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -123,7 +123,7 @@ class Watcher:
 
     def is_running(self) -> bool:
         """False after stop(), and after an error that is a fault of this program."""
-        return self._thread.is_alive()
+        return self._reader.is_alive() and self._storer.is_alive()
 
     def view(self, camera: str | None = None) -> View:
         """What there is to show now, of this camera or of all; from any thread."""
@@ -140,57 +140,53 @@ class Watcher:
                 ],
             )
 
-    def names(self) -> list[str]:
-        """The ids of all cameras by now; from any thread."""
-        return [camera.name for camera in self.view().cameras]
-
-    # What follows runs in the watcher's own thread.
-
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
-            self._watch()
+            work()
         except Exception as error:  # noqa: BLE001 (a thread that dies must not do so unseen)
             text = f"internal error, please report it: {error!r}"
             self._failed(Failure("internal", text))
+
+    # What follows runs in the thread that reads.
 
     def _watch(self) -> None:
         pause = BACKOFF_FIRST_S
         while not self._stop.is_set():
             began = time.monotonic()
             # A new connection would bring the same messages again, and find no room for them.
-            failure = (self._session.open() or self._serve()) if self._has_room() else None
+            failure = (self._session.open() or self._serve()) if self._inbox.has_room() else None
             if time.monotonic() - began > BACKOFF_MOST_S and self._up.is_set():
                 pause = BACKOFF_FIRST_S
             self._up.clear()
             if failure:
                 self._failed(failure)
-            self._rest(pause)
+            self._stop.wait(pause)
             pause = min(2 * pause, BACKOFF_MOST_S)
 
     def _serve(self) -> Failure | None:
         """Until the connection ends: why it did, or None after stop()."""
         while not self._stop.is_set():
-            failure = self._session.turn(TURN_S, read=self._has_room())
+            failure = self._session.turn(TURN_S, read=self._inbox.has_room())
             if self._session.is_up and not self._up.is_set():
                 self._connected()
-            self._work()
+            self._acknowledge()
             if failure:
                 return failure
+        # What is being stored is about to be acknowledged.
+        self._storer.join()
+        self._acknowledge()
         self._session.close()
         return None
 
-    def _has_room(self) -> bool:
-        return sum(message.size for message in self._inbox) < INBOX_MAX
-
-    def _rest(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not self._stop.wait(TURN_S):
-            self._work()
+    def _acknowledge(self) -> None:
+        while self._stored:
+            message = self._stored.popleft()
+            self._session.ack(message.connection, message.mid, message.qos)
 
     def _take_in(self, message: MQTTMessage) -> None:
         size = len(message.payload) if len(message.payload) <= SNAPSHOT_MAX else 0
-        self._inbox.append(
-            _Message(message.mid, message.qos, size, self._session.number, self._meaning(message))
+        self._inbox.put(
+            Message(message.mid, message.qos, size, self._session.number, self._meaning(message))
         )
 
     def _meaning(self, message: MQTTMessage) -> Callable[[], None]:
@@ -212,39 +208,6 @@ class Watcher:
             return partial(intake.refused, camera, refused(len(payload)))
         return partial(intake.snapshot, camera, payload)
 
-    def _work(self) -> None:
-        """Store and acknowledge what has come, or leave it for later when the disk is full."""
-        if time.monotonic() < self._disk_retry_at:
-            return
-        try:
-            while self._inbox:
-                message = self._inbox[0]
-                with self._lock:
-                    message.store()
-                self._inbox.popleft()
-                self._spread_news()
-                self._session.ack(message.connection, message.mid, message.qos)
-            if time.monotonic() >= self._tick_at:
-                self._tick_at = time.monotonic() + TURN_S
-                with self._lock:
-                    self._intake.tick()
-        except OSError as error:
-            self._disk_retry_at = time.monotonic() + DISK_RETRY_S
-            self._cannot_store(error)
-        else:
-            if self._disk_trouble:
-                self._disk_trouble = ""
-                self._news.append(Event("note", "storing works again; nothing was lost"))
-        self._spread_news()
-
-    def _spread_news(self) -> None:
-        news = list(self._news)
-        self._news.clear()
-        with self._lock:
-            self._events.extend(event for event in news if event.text)
-        for event in news:
-            self._tell(event)
-
     def _connected(self) -> None:
         with self._lock:
             is_first = not self._was_connected
@@ -252,19 +215,40 @@ class Watcher:
             self._was_connected = True
             self._failure = None
         fields = {"connected": True}
-        self._news.append(Event("connection", f"connected to {self.address}", fields=fields))
+        self._spread([Event("connection", f"connected to {self.address}", fields=fields)])
         if not self._session.is_resumed and not (is_first and self._is_new):
             text = "the broker kept no queue for this watcher: what came meanwhile is lost to it"
-            self._news.append(Event("note", text))
+            self._spread([Event("note", text)])
 
-    def _failed(self, failure: Failure) -> None:
-        # The same failure again is no news: attempts go on for ever.
-        if self._failure is None or failure.code != self._failure.code:
-            fields = {"connected": False, "reason": failure.code}
-            self._news.append(Event("connection", failure.text, fields=fields))
-        with self._lock:
-            self._failure = failure
-        self._spread_news()
+    # What follows runs in the thread that stores.
+
+    def _store(self) -> None:
+        tick_at = time.monotonic()
+        messages: Sequence[Message] = ()
+        while not self._stop.is_set():
+            messages = messages or self._inbox.take(TOGETHER_MAX, tick_at)
+            try:
+                with self._lock, self._intake.together():
+                    for message in messages:
+                        message.store()
+                if messages:
+                    self._inbox.done(messages)
+                    self._stored.extend(messages)
+                    self._session.wake()
+                    messages = ()
+                if time.monotonic() >= tick_at:
+                    tick_at = time.monotonic() + TURN_S
+                    with self._lock:
+                        self._intake.tick()
+            except OSError as error:
+                self._cannot_store(error)
+                self._spread_news()
+                self._stop.wait(DISK_RETRY_S)
+                continue
+            if self._disk_trouble:
+                self._disk_trouble = ""
+                self._news.append(Event("note", "storing works again; nothing was lost"))
+            self._spread_news()
 
     def _cannot_store(self, error: OSError) -> None:
         if not self._disk_trouble:
@@ -273,3 +257,26 @@ class Watcher:
                 "nothing is acknowledged until it can be; make room, or the folder writable"
             )
             self._news.append(Event("note", self._disk_trouble))
+
+    def _spread_news(self) -> None:
+        news = list(self._news)
+        self._news.clear()
+        self._spread(news)
+
+    # What follows runs in either.
+
+    def _failed(self, failure: Failure) -> None:
+        # The same failure again is no news: attempts go on for ever.
+        is_news = self._failure is None or failure.code != self._failure.code
+        with self._lock:
+            self._failure = failure
+        if is_news:
+            fields = {"connected": False, "reason": failure.code}
+            self._spread([Event("connection", failure.text, fields=fields)])
+
+    def _spread(self, news: Sequence[Event]) -> None:
+        with self._telling:
+            with self._lock:
+                self._events.extend(event for event in news if event.text)
+            for event in news:
+                self._tell(event)

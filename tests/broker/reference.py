@@ -45,9 +45,18 @@ def find_mosquitto() -> tuple[Path, Mapping[str, str]]:
 
 @contextlib.contextmanager
 def running_mosquitto(
-    folder: Path, server_file: Path, anchor: Path, passwords: Mapping[str, str], max_packet: int
+    folder: Path,
+    server_file: Path,
+    anchor: Path,
+    passwords: Mapping[str, str],
+    max_packet: int,
+    *more: str,
+    log: bool = True,
 ) -> Iterator[Endpoint]:
-    """mosquitto with the same certificates, accounts, rules and packet limit."""
+    """mosquitto with the same certificates, accounts, rules and packet limit.
+
+    more: lines of its configuration; log: each packet, into a file in the folder.
+    """
     program, environment = find_mosquitto()
     (folder / "passwords").write_text(
         "".join(f"{name}:{_hashed(password)}\n" for name, password in passwords.items())
@@ -65,11 +74,14 @@ def running_mosquitto(
     )
     if os.geteuid() == 0:
         settings += "user root\n"  # or it becomes a user that may not read the key
+    settings += "".join(f"{line}\n" for line in more)
+    options = ["-v"] if log else []
     for _ in range(5):
         # It takes no port 0, and another process can be faster at a port that was free.
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        process = _start(program, environment, folder, f"listener {port} 127.0.0.1\n{settings}")
+        lines = f"listener {port} 127.0.0.1\n{settings}"
+        process = _start([str(program), *options], environment, folder, lines)
         if wait_for(partial(_state, port, process), "mosquitto to listen") == "listening":
             break
     else:
@@ -82,12 +94,12 @@ def running_mosquitto(
 
 
 def _start(
-    program: Path, environment: Mapping[str, str], folder: Path, settings: str
+    program: list[str], environment: Mapping[str, str], folder: Path, settings: str
 ) -> subprocess.Popen[bytes]:
     configuration = folder / "mosquitto.conf"
     configuration.write_text(settings)
     with (folder / "mosquitto.log").open("w") as log:
-        command = [str(program), "-c", str(configuration), "-v"]
+        command = [*program, "-c", str(configuration)]
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 

@@ -201,4 +201,4 @@ def publisher(shared_broker: BrokerProcess, camera: str) -> Iterator[Publisher]:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path / "watch")
     yield desk
-    desk.ledger.close()
+    desk.close()

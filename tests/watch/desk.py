@@ -26,8 +26,12 @@ class Desk:
         self.intake.snapshot(camera, payload)
         return self.events[-1]
 
-    def again(self) -> "Desk":
+    def close(self) -> None:
+        self.intake.close()
         self.ledger.close()
+
+    def again(self) -> "Desk":
+        self.close()
         return Desk(self.folder)
 
     def count(self, verdict: Verdict) -> int:
@@ -35,4 +39,5 @@ class Desk:
 
     @property
     def latest(self) -> bytes:
+        self.intake.tick()
         return (self.folder / "cam1" / "latest.jpg").read_bytes()

@@ -189,7 +189,7 @@ def test_reading_waits_for_no_writer_and_cannot_write(desk: Desk, reader: Record
 
 def test_a_ledger_can_be_read_after_its_watcher_has_gone(desk: Desk) -> None:
     desk.give(stamped("cam1", 1))
-    desk.ledger.close()
+    desk.close()
     with Records(location(desk.folder)) as reader:
         assert reader.last_id() == 1
 
@@ -242,15 +242,15 @@ def test_a_ledger_of_layout_1_is_brought_over_whole(tmp_path: Path) -> None:
                 (4, 4, 1_700_000_000_005),
                 (6, 7, 1_700_000_000_009),
             ]
-        desk.ledger.close()
+        desk.close()
     desk = Desk(tmp_path)
     assert desk.give(stamped("cam1", 4)).fields["verdict"] == Verdict.REORDERED
     assert desk.give(stamped("cam1", 9)).fields["verdict"] == Verdict.DUPLICATE
-    desk.ledger.close()
+    desk.close()
 
 
 def test_a_ledger_of_a_later_version_is_left_alone(desk: Desk) -> None:
-    desk.ledger.close()
+    desk.close()
     with contextlib.closing(sqlite3.connect(desk.folder / FILE)) as other:
         other.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
         other.commit()

@@ -57,7 +57,7 @@ def test_what_is_held_is_not_missing_not_even_after_a_restart(desk: Desk) -> Non
     again.intake.health("cam1", health(1, 5), retained=False)
     again.intake.tick()
     assert again.count(Verdict.MISSING) == 4
-    again.ledger.close()
+    again.close()
 
 
 def test_drops_are_told_once_and_with_their_reason(desk: Desk) -> None:
@@ -78,7 +78,7 @@ def test_drops_are_told_once_and_with_their_reason(desk: Desk) -> None:
     again.intake.health("cam1", report, retained=False)
     again.intake.tick()
     assert (again.events, again.count(Verdict.DROPPED)) == ([], 4)
-    again.ledger.close()
+    again.close()
 
 
 def test_drops_are_told_even_if_nothing_can_be_stored_after_them(desk: Desk) -> None:

@@ -40,18 +40,20 @@ def test_while_nothing_can_be_stored_memory_is_bounded_and_nothing_is_lost(
     camera, count = publisher.camera, 30
     monkeypatch.setattr(subscriber, "INBOX_MAX", 20_000)
     chosen = options.load(config, config.parent / "watch")
-    blocked = chosen.folder / camera / "latest.jpg"
-    blocked.mkdir(parents=True)
+    # A file where the camera's folder belongs.
+    blocked = chosen.folder / camera
+    blocked.parent.mkdir()
+    blocked.touch()
     with Watcher(chosen) as watcher:
         assert watcher.wait_connected(DEADLINE_S)
         publisher.send(*(stamped(camera, seq) for seq in range(1, count + 1)))
         wait_for(lambda: "cannot store" in watcher.view().trouble, "a word about the disk")
-        wait_for(lambda: not watcher._has_room(), "a full inbox")
-        assert len(watcher._inbox) < 10
-        blocked.rmdir()
+        wait_for(lambda: not watcher._inbox.has_room(), "a full inbox")
+        assert len(watcher._inbox._messages) < 10
+        blocked.unlink()
         wait_for(lambda: verified(watcher.view(camera)) == count, "all of them")
         wait_for(lambda: not watcher.view().trouble, "an all-clear")
-    assert blocked.read_bytes()[:2] == b"\xff\xd8"
+    assert (blocked / "latest.jpg").read_bytes()[:2] == b"\xff\xd8"
 
 
 def on_a_terminal(config: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:

@@ -24,7 +24,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker.errors import UserError
 from broker.files import make_folder, write_atomic
 
-COOKIE = "anchorcam"
 SESSION_S = 30 * 24 * 3600
 HEAD_MAX = 16 * 1024
 # Beside a loopback address without a session: what holds nothing of any camera.
@@ -65,6 +64,8 @@ class Token:
         self.path = path
         self.text = text
         self._key = hashlib.sha256(b"anchorcam page " + text.encode()).digest()
+        # Cookies know no ports: two watchers on one machine must not share one.
+        self.cookie = f"anchorcam-{self._sign('name')[:8]}"
 
     def fits(self, given: str) -> bool:
         """Whether this is the token; takes as long for a wrong one."""
@@ -157,7 +158,7 @@ class Gate:
         if scheme.lower() == "bearer":
             return self._token.fits(given.strip())
         try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._token.cookie)
         except CookieError:
             return False
         return cookie is not None and self._token.is_session(cookie.value)

@@ -44,21 +44,20 @@ class Pulse:
         """Look, for ever."""
         look = 0
         while True:
+            await asyncio.sleep(_LOOK_S)
+            if not self._clients:
+                continue  # nobody asks, so the watcher need not answer
+            look += 1
             try:
-                newest = await run_in_threadpool(self._feed.newest)
-                version = self._version
+                newest, version = await run_in_threadpool(self._feed.newest), self._version
                 if look % round(_LIVE_S / _LOOK_S) == 0:
                     self._compare(await run_in_threadpool(self._lives_now))
             except UserError:
-                # A ledger that is busy for once: the same question again, later.
-                await asyncio.sleep(_LOOK_S)
-                continue
-            look += 1
+                continue  # a ledger that is busy for once: the same question again
             if newest != self._newest or version != self._version or self._is_over:
                 self._newest = newest
                 async with self._news:
                     self._news.notify_all()
-            await asyncio.sleep(_LOOK_S)
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[str]:
         """The events after the cursor, as text/event-stream, until the page goes away."""
@@ -67,7 +66,8 @@ class Pulse:
         try:
             yield f"retry: {_RETRY_MS}\n\n"
             while not self._is_over:
-                behind = cursor.behind(await run_in_threadpool(self._feed.newest))
+                self._newest = await run_in_threadpool(self._feed.newest)
+                behind = cursor.behind(self._newest)
                 if behind is None or behind > BEHIND_MAX:
                     yield "event: reload\ndata:\n\n"
                     return

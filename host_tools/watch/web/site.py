@@ -21,7 +21,7 @@ from camera import stamp, topics
 from host_tools.exchange import Verb, exchange, outcome, request_of
 from host_tools.watch.options import Options
 from host_tools.watch.web.feed import Cursor, Feed, image_url
-from host_tools.watch.web.gate import COOKIE, SESSION_S, Gate, Token
+from host_tools.watch.web.gate import SESSION_S, Gate, Token
 from host_tools.watch.web.metrics import Metrics
 from host_tools.watch.web.pulse import Pulse
 
@@ -111,13 +111,17 @@ class Site:
                 raise HTTPException(403, "That is not the token.")
         response = JSONResponse({})
         response.set_cookie(
-            COOKIE, self._token.session(), max_age=SESSION_S, httponly=True, samesite="strict"
+            self._token.cookie,
+            self._token.session(),
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
         )
         return response
 
     async def _end(self, _request: Request) -> Response:
         response = JSONResponse({})
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        response.delete_cookie(self._token.cookie, httponly=True, samesite="strict")
         return response
 
     def _of_camera(

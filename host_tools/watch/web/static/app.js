@@ -131,7 +131,7 @@ function show_link() {
 }
 
 function route() {
-  const name = location.hash.startsWith("#/") ? decodeURIComponent(location.hash.slice(2)) : "";
+  const name = location.hash.startsWith("#/") ? location.hash.slice(2) : "";
   const camera = cameras.get(name);
   if (camera && page?.camera === camera) return;
   page = camera ? new Page(camera) : null;

@@ -19,6 +19,7 @@ export class Page {
     this.film.node.className = "film";
     set(this.film.node, "role", "listbox");
     set(this.film.node, "tabindex", "0");
+    set(this.film.node, "aria-activedescendant", "picked");
     this.film.node.addEventListener("keydown", (event) => this.key(event));
     this.times = { at: [], latency: [] };
     this.build();
@@ -161,11 +162,15 @@ export class Page {
   }
 
   pick(cell) {
-    if (this.picked) set(this.picked.node, "aria-selected", "false");
+    if (this.picked) {
+      set(this.picked.node, "aria-selected", "false");
+      set(this.picked.node, "id", null);
+    }
     this.picked = cell;
     set(this.live, "aria-pressed", this.isLive ? "true" : "false");
     if (!cell) return;
     set(cell.node, "aria-selected", "true");
+    set(cell.node, "id", "picked");
     const film = this.film.node;
     if (cell.node.offsetTop - film.offsetTop + 30 > film.scrollTop + film.clientHeight || cell.node.offsetTop - film.offsetTop < film.scrollTop) {
       film.scrollTop = cell.node.offsetTop - film.offsetTop - film.clientHeight / 2;

@@ -1,0 +1,1 @@
+"""Figures of speed, each measured side by side with what it is judged by."""

@@ -1,0 +1,171 @@
+"""`python -m tests.bench.watcher`: how fast a watcher is, next to a bare subscriber.
+
+Both drain a full queue of the same broker (mosquitto, TLS, 30 KB snapshots with stamps), by
+turns. The bare one only counts; the watcher verifies, writes files and a ledger, and
+acknowledges after that. Exit code 1 if it does not reach 60 % of the other's speed.
+"""
+
+import argparse
+import contextlib
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from broker.authority import Authority
+from camera import topics
+from tests.broker.reference import running_mosquitto
+from tests.brokers import REPOSITORY, Endpoint
+from tests.packets import PUBACK, publish
+from tests.watch.cameras import jpeg, stamped
+from tests.watch.conftest import write_settings
+
+LEAST = 0.6
+SIZE = 30_000
+PATIENCE_S = 300
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Messages per second, median of the rounds, and each round's ratio."""
+
+    broker: str
+    cameras: int
+    count: int
+    bare: float
+    watcher: float
+    ratios: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        return median(self.ratios)
+
+
+def measure(cameras: int, count: int, rounds: int, folder: Path) -> Figure:
+    """Both speeds with so many cameras, `count` messages a round. folder: an empty one."""
+    with _mosquitto(folder, cameras) as endpoint:
+        config = write_settings(folder / "watcher", endpoint)
+        _watch(config, 0)
+        _count(endpoint, 0)
+        bare, watcher, sent = [], [], 0
+        for number in range(rounds):
+            _fill(endpoint, cameras, sent, count)
+            sent += count
+            # By turns, so that neither always has the machine as the other left it.
+            for turn in ("bw", "wb")[number % 2]:
+                if turn == "b":
+                    bare.append(count / _count(endpoint, count))
+                else:
+                    watcher.append(count / _watch(config, count))
+    ratios = tuple(each / other for each, other in zip(watcher, bare, strict=True))
+    return Figure("mosquitto", cameras, count, median(bare), median(watcher), ratios)
+
+
+@contextlib.contextmanager
+def _mosquitto(folder: Path, cameras: int) -> Iterator[Endpoint]:
+    """mosquitto with its own window of messages, and a queue without a limit."""
+    authority = Authority(folder / "authority", ("localhost",))
+    chain = authority.ensure()[0]
+    names = ["watcher", *(_name(number) for number in range(cameras))]
+    passwords = {name: secrets.token_hex(8) for name in names}
+    (anchor,) = authority.write_anchors(folder / "anchors")
+    with running_mosquitto(
+        *(folder, authority.server_file(chain), anchor.path, passwords, 2_000_000),
+        *("max_queued_messages 0", "max_queued_bytes 0"),
+        log=False,
+    ) as endpoint:
+        yield endpoint
+
+
+def _name(number: int) -> str:
+    return f"cam{number + 1}"
+
+
+def _fill(endpoint: Endpoint, cameras: int, sent: int, count: int) -> None:
+    """Have the cameras publish so many snapshots, one after the other."""
+    clients = [endpoint.raw(_name(number)) for number in range(cameras)]
+    for client in clients:
+        client.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for number in range(sent, sent + count):
+        name, seq = _name(number % cameras), number // cameras + 1
+        snapshot = stamped(name, seq, original=jpeg(number, SIZE))
+        client = clients[number % cameras]
+        client.send(publish(topics.topic("cameras", name, topics.JPEG), snapshot, qos=1))
+        assert client.receive()[0] == PUBACK
+    for client in clients:
+        client.leave()
+
+
+def _count(endpoint: Endpoint, count: int) -> float:
+    """Seconds that the bare subscriber takes; with count 0 it only leaves its subscription."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.bench.counter", str(endpoint.port)),
+            *(str(endpoint.anchor), str(count)),
+        ],
+        cwd=REPOSITORY,
+        input=endpoint.passwords["watcher"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout or 0)
+
+
+def _watch(config: Path, count: int) -> float:
+    """Seconds that the watcher takes, from its first verdict to its last."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "host_tools", "watch", str(config)),
+            *("--data", str(config.parent / "data")),
+        ],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout
+    began = ended = 0.0
+    with process.stdout:
+        for line in process.stdout:
+            if count == 0 and b'"connection"' in line:
+                break
+            if b'"delivered"' in line:
+                ended = time.perf_counter()
+                began = began or ended
+                count -= 1
+                if count == 0:
+                    break
+        process.terminate()
+    assert process.wait(PATIENCE_S) == 0
+    return ended - began
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.watcher", description=__doc__)
+    parser.add_argument("--count", type=int, default=4000, help="messages a round")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--cameras", type=int, nargs="+", default=[1, 50])
+    arguments = parser.parse_args()
+    print("broker     cameras  messages  bare/s  watcher/s  ratio  of the rounds")
+    reached = True
+    for cameras in arguments.cameras:
+        with tempfile.TemporaryDirectory() as folder:
+            figure = measure(cameras, arguments.count, arguments.rounds, Path(folder))
+        rounds = " ".join(f"{ratio:.2f}" for ratio in figure.ratios)
+        print(
+            f"{figure.broker:10} {cameras:7} {figure.count:9} {figure.bare:7.0f} "
+            f"{figure.watcher:10.0f} {figure.ratio:6.2f}  {rounds}",
+            flush=True,
+        )
+        reached &= figure.ratio >= LEAST
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
