@@ -76,7 +76,7 @@ def demo(
             serving(watcher, Wanted(port=0)) as address,
         ):
             page = f"in a browser  {address.url}"
-            print(page, file=sys.stderr, flush=True)
+            address.announce()
             # Or the first snapshots would reach nobody, and rightly be called missing.
             watcher.wait_connected(_CONNECT_S)
             board.power_on()

@@ -1,6 +1,5 @@
 """`anchorcam watch`: the live table on a terminal, NDJSON for everything else, and the page."""
 
-import sys
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -119,8 +118,7 @@ def watch(
         if web:
             address = stack.enter_context(serving(watcher, Wanted(bind, web_port, token_file)))
             footer.insert(0, f"the page: {address.plain}")
-            # Not on stdout: that may be NDJSON.
-            print(f"page  {address.url}", *address.notes, sep="\n", file=sys.stderr, flush=True)
+            address.announce()
         if home:
             stack.enter_context(
                 home_assistant.Announcer(

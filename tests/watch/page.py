@@ -4,6 +4,7 @@ import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,10 +36,12 @@ class Site:
     def of(cls, process: WatchProcess) -> "Site":
         """From what the watcher prints when it has started."""
         assert process.process.stderr
-        line = process.process.stderr.readline()
-        url, _, token = line.removeprefix("page").strip().partition("#token=")
-        assert token, line
-        return cls(url, token)
+        page, token = (process.process.stderr.readline().strip() for _ in range(2))
+        assert page.startswith("page  http://"), page
+        # What is not a terminal may be a log.
+        assert "#" not in page
+        path = Path(token.removeprefix("its token is in "))
+        return cls(page.removeprefix("page  "), path.read_text().strip())
 
     @property
     def host(self) -> str:

@@ -1,6 +1,7 @@
 """What the page's server lets through: hosts, sessions, origins, sizes, addresses of pictures."""
 
 import json
+import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.brokers import DEADLINE_S, BrokerProcess
 from tests.watch.cameras import stamped
 from tests.watch.conftest import Publisher, Watch, WatchProcess, write_settings
 from tests.watch.page import Site
+from tests.watch.test_terminal import on_a_terminal, read_until
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +203,18 @@ def test_heads_are_bounded(site: Site) -> None:
     with socket.create_connection(("127.0.0.1", site.port), timeout=DEADLINE_S) as stream:
         stream.sendall(b"GET / HTTP/1.1\r\nCookie: " + b"a" * 1_000_000)
         assert b" 400 " in stream.recv(4096)
+
+
+def test_a_person_gets_the_address_that_unlocks(config: Path) -> None:
+    process, terminal = on_a_terminal(config, "--web", "--web-port=0")
+    try:
+        shown = read_until(terminal, lambda text: "its token is in" in text)
+    finally:
+        process.terminate()
+        process.wait()
+        os.close(terminal)
+    token = (config.parent / "watch/page.token").read_text().strip()
+    assert f"/#token={token}" in shown
 
 
 def test_bad_starts(watch: Watch, config: Path, tmp_path: Path) -> None:

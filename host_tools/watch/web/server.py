@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,14 +35,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is.
-
-    url: with the token, for whoever started it and never for a log; notes: what to know.
-    """
+    """Where the page is. url: with the token."""
 
     plain: str
     url: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what to know before using it
+
+    def announce(self) -> None:
+        """Say it on stderr (stdout may be NDJSON); with the token to a person, to no log."""
+        shown = self.url if sys.stderr.isatty() else self.plain
+        print(f"page  {shown}", *self.notes, sep="\n", file=sys.stderr, flush=True)
 
 
 @contextmanager
