@@ -117,7 +117,7 @@ def _check(fields):
     if (
         not isinstance(digest, str)
         or len(digest) != 64
-        or not all(char in "0123456789abcdef" for char in digest)
+        or digest.strip("0123456789abcdef")
     ):
         raise StampError("bad_stamp", '"sha256" is not 64 lower-case hexadecimal digits')
 

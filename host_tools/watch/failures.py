@@ -4,16 +4,20 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from paho.mqtt.reasoncodes import ReasonCode
-
 # OpenSSL, x509_vfy.h: X509_V_ERR_*.
 _NOT_YET_VALID = 9
 _EXPIRED = 10
 _NAME_MISMATCH = (62, 64)
 
-# Bad user name or password, and not authorized, as paho translates the codes 4 and 5 of
 # MQTT 3.1.1, 3.2.2.3.
-_BAD_LOGIN = (134, 135)
+_REFUSALS = {
+    1: "it does not speak MQTT 3.1.1",
+    2: "it does not allow the client id",
+    3: "it is not available",
+    4: "bad user name or password",
+    5: "not authorized",
+}
+_BAD_LOGIN = (4, 5)
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,17 @@ def _cause(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def of_connack(reason: ReasonCode, user: str, host: str, port: int) -> Failure:
+def of_connack(code: int, user: str, host: str, port: int) -> Failure:
     """The failure behind a CONNACK that is a refusal."""
     at = f"{host}:{port}"
-    if reason.value in _BAD_LOGIN:
+    if code in _BAD_LOGIN:
         return Failure(
             "auth",
             f"{at} refuses the account {user}: wrong password, or no such account; "
             f'check "passwords" > "{user}" in secrets.json',
         )
-    return Failure("broker_closed", f"{at} refuses the session: {reason}; see the broker's log")
+    why = _REFUSALS.get(code, f"code {code}")
+    return Failure("broker_closed", f"{at} refuses the session: {why}; see the broker's log")
 
 
 def of_subscribing(prefix: str, user: str, host: str, port: int) -> Failure:

@@ -11,6 +11,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from host_tools.watch.evidence import SNAPSHOT_MAX, check
@@ -26,7 +27,10 @@ _NAME_MAX = 200
 
 
 class Images:
-    """The files of one data folder, which only this process writes to. Methods raise OSError."""
+    """The files of one data folder, which only this process writes to.
+
+    They are written in a thread of their own, in order. Methods, and futures, raise OSError.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Bring the files to what the journal of the last time says."""
@@ -36,11 +40,13 @@ class Images:
         self._handle = -1
         self._end = 0
         self._settling: threading.Thread | None = None
+        self._writer = ThreadPoolExecutor(1, "images")
         for path in (self._old, self._journal):
             self._recover(path)
 
     def close(self) -> None:
         """Leave no journal, if that can be."""
+        self._writer.shutdown()
         if self._settling:
             self._settling.join()
         if self._handle >= 0:
@@ -49,21 +55,24 @@ class Images:
         self._settle(self._old)
         self._settle(self._journal)
 
-    def store(self, files: Mapping[str, bytes]) -> None:
-        """Keep each (name(): content). After a power cut, too, all are there from now on.
+    def write(self, files: Mapping[str, bytes]) -> Future[None]:
+        """Begin to keep each (name(): content), after what was begun before.
 
-        A file that is there already is of a message that was never acknowledged, and so was
-        not recorded: it is written anew.
+        A file that is there already is of a message that was never acknowledged: it is
+        written anew.
         """
-        if not files:
-            return
-        pieces = []
-        for name, content in files.items():
-            encoded = name.encode()
-            pieces += [_HEAD.pack(_MAGIC, len(encoded), len(content)), encoded, content]
-        self._append(pieces)
-        for name, content in files.items():
-            _write(self._folder / name, content)
+        return self._writer.submit(self._write, files)
+
+    def sync(self) -> Future[None]:
+        """When this has its result, what was written before is there after a power cut too."""
+        return self._writer.submit(self._sync)
+
+    def has(self, name: str, size: int) -> bool:
+        """Whether this file is there, whole."""
+        try:
+            return os.stat(f"{self._folder}/{name}").st_size == size
+        except FileNotFoundError:
+            return False
 
     def show(self, camera: str, name: str) -> None:
         """Make this file the camera's latest.jpg."""
@@ -81,6 +90,19 @@ class Images:
         """Where a viewer finds the camera's newest snapshot, whatever happens to the others."""
         return self._folder / camera / "latest.jpg"
 
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        pieces = []
+        for name, content in files.items():
+            encoded = name.encode()
+            pieces += [_HEAD.pack(_MAGIC, len(encoded), len(content)) + encoded, content]
+        self._append(pieces)
+        for name, content in files.items():
+            _write(f"{self._folder}/{name}", content)
+
+    def _sync(self) -> None:
+        if self._handle >= 0:
+            _sync_data(self._handle)
+
     def _append(self, pieces: list[bytes]) -> None:
         size = sum(map(len, pieces))
         if self._handle >= 0 and self._end + size > JOURNAL_BYTES and not self._is_settling():
@@ -88,9 +110,10 @@ class Images:
         if self._handle < 0:
             self._open()
         # After a failure the same place is written to again.
-        _write_at(self._handle, b"".join(pieces), self._end)
-        _sync_data(self._handle)
-        self._end += size
+        end = self._end
+        for piece in pieces:
+            end = _write_at(self._handle, piece, end)
+        self._end = end
 
     def _open(self) -> None:
         handle = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -135,7 +158,7 @@ class Images:
         for name, content in _records(journal):
             path = self._folder / name
             if not path.exists() or path.read_bytes() != content:
-                _write(path, content)
+                _write(os.fspath(path), content)
         self._settle(journal)
 
 
@@ -166,12 +189,12 @@ def _records(journal: Path) -> Iterator[tuple[str, bytes]]:
             yield path, content
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: str, content: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
         handle = os.open(path, flags, 0o600)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         handle = os.open(path, flags, 0o600)
     try:
         _write_at(handle, content, 0)
@@ -179,11 +202,13 @@ def _write(path: Path, content: bytes) -> None:
         os.close(handle)
 
 
-def _write_at(handle: int, content: bytes, offset: int) -> None:
+def _write_at(handle: int, content: bytes, offset: int) -> int:
+    """Write all of it there; returns the offset after it."""
     rest = memoryview(content)
     while rest:
         written = os.pwrite(handle, rest, offset)
         rest, offset = rest[written:], offset + written
+    return offset
 
 
 def _sync_folder(folder: Path) -> None:

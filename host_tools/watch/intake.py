@@ -1,9 +1,9 @@
 """From a message to its verdict, its file and its row in the ledger; nothing of the network."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ from host_tools.watch.verdicts import VERIFIED, Dropped, Judgement, Missing, Tra
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
 CAMERAS_MAX = 1000
+# Of so many snapshots the files are begun while the next ones are being judged.
+FILES_AT_ONCE = 16
 # Health is recorded for plots so often at most, in seconds, however often it is sent.
 SAMPLE_S = 1.0
 
@@ -38,7 +40,8 @@ class _Gathered:
     """
 
     batch: Batch = field(default_factory=Batch)
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)  # that are not begun
+    writing: list[Future[None]] = field(default_factory=list)
     digests: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     changed: dict[str, Seen] = field(default_factory=dict)
@@ -239,6 +242,8 @@ class Intake:
                         camera.latencies.append(latency)
             elif judgement.verdict is not Verdict.DUPLICATE:
                 self._refuse(gathered, camera, arrival, judgement, at)
+            elif arrival.identity:
+                self._make_good(gathered, camera, arrival, payload)
             boot, seq = arrival.identity or (None, None)
             if judgement.was and boot and seq:
                 verdict, at_ms = judgement.verdict, round(at * 1000)
@@ -255,7 +260,7 @@ class Intake:
                         "size": arrival.size,
                         "latency_ms": latency,
                         "reason": judgement.reason or None,
-                        "file": file and os.fspath(self._folder / file),
+                        "file": file and f"{self._folder}/{file}",
                     },
                     at,
                 )
@@ -290,7 +295,7 @@ class Intake:
         assert arrival.identity
         boot, seq = arrival.identity
         file = images.name(camera.name, boot, seq)
-        gathered.files[file] = payload
+        self._write(gathered, file, payload)
         gathered.digests[camera.name, boot, seq] = arrival.digest
         received_ms = round(at * 1000)
         gathered.batch.snapshots.append(
@@ -307,6 +312,27 @@ class Intake:
             )
         )
         return file
+
+    def _make_good(
+        self, gathered: _Gathered, camera: Seen, arrival: Arrival, payload: bytes
+    ) -> None:
+        """Keep the file of a duplicate if the first one's should be there and is not."""
+        assert arrival.identity
+        file = images.name(camera.name, *arrival.identity)
+        if (camera.name, *arrival.identity) in gathered.digests:
+            return
+        is_wanted = not self._images.has(file, arrival.size)
+        if is_wanted and self._ledger.image(camera.name, *arrival.identity) == file:
+            self._write(gathered, file, payload)
+
+    def _write(self, gathered: _Gathered, file: str, payload: bytes) -> None:
+        gathered.files[file] = payload
+        if len(gathered.files) >= FILES_AT_ONCE:
+            self._begin_writing(gathered)
+
+    def _begin_writing(self, gathered: _Gathered) -> None:
+        gathered.writing.append(self._images.write(gathered.files))
+        gathered.files = {}
 
     def _refuse(
         self, gathered: _Gathered, camera: Seen, arrival: Arrival, judgement: Judgement, at: float
@@ -363,8 +389,17 @@ class Intake:
             gathered.batch.tracks[name] = camera.track.dump()
         if not gathered.changed:
             return
-        self._images.store(gathered.files)
+        if gathered.files:
+            self._begin_writing(gathered)
+        for each in gathered.writing:
+            each.result()
+        # Both are synced at the same time, for to wait for the disk takes longer than all else.
+        # If power fails when the rows are on disk and the files are not, nothing has been
+        # acknowledged: the messages come again, as duplicates of which there is no file.
+        synced = self._images.sync() if gathered.writing else None
         self._ledger.write(gathered.batch)
+        if synced:
+            synced.result()
         self._newest |= gathered.newest
 
     def _show_newest(self) -> None:

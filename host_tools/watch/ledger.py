@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, delete, event, insert, select, update
+from sqlalchemy import URL, Column, Connection, delete, event, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -96,6 +96,26 @@ class Batch:
     samples: list[dict[str, Any]] = field(default_factory=list)
 
 
+class _Statements:
+    """What is executed for nearly every batch, made once: to make it takes longer."""
+
+    def __init__(self, insert_or: Any) -> None:
+        """insert_or: the insert() of the database's dialect, which knows ON CONFLICT."""
+        track = insert_or(cameras)
+        self.track = track.on_conflict_do_update(
+            index_elements=["camera"], set_={"track": track.excluded.track}
+        )
+        self.snapshot = insert_or(snapshots).on_conflict_do_nothing(
+            index_elements=["camera", "boot", "seq"]
+        )
+        mark = insert_or(boots)
+        self.acknowledged = mark.on_conflict_do_update(
+            index_elements=["camera", "boot"],
+            set_={"acknowledged": mark.excluded.acknowledged},
+            where=boots.c.acknowledged < mark.excluded.acknowledged,
+        )
+
+
 class Ledger:
     """One watcher's ledger; no other watcher uses its data folder or database meanwhile."""
 
@@ -104,7 +124,7 @@ class Ledger:
         url = url or schema.location(folder)
         self.place = schema.shown(url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._upsert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
+        self._statements = _Statements(sqlite.insert if self._is_sqlite else postgresql.insert)
         with ExitStack() as stack:
             try:
                 make_folder(folder)
@@ -137,39 +157,28 @@ class Ledger:
 
         A snapshot that is recorded already is left as it is.
         """
+        statements = self._statements
         with self._transaction() as db:
             if batch.tracks:
-                row = self._upsert(cameras)
+                tracks = batch.tracks.items()
                 db.execute(
-                    row.on_conflict_do_update(
-                        index_elements=["camera"], set_={"track": row.excluded.track}
-                    ),
-                    [{"camera": name, "track": track} for name, track in batch.tracks.items()],
+                    statements.track, [{"camera": name, "track": track} for name, track in tracks]
                 )
             for name, fields in batch.fields.items():
                 db.execute(update(cameras).where(cameras.c.camera == name), fields)
             if batch.snapshots:
-                db.execute(
-                    self._upsert(snapshots).on_conflict_do_nothing(
-                        index_elements=["camera", "boot", "seq"]
-                    ),
-                    [vars(row) for row in batch.snapshots],
-                )
+                db.execute(statements.snapshot, [vars(row) for row in batch.snapshots])
             if batch.faults:
                 db.execute(insert(faults), [vars(fault) for fault in batch.faults])
             for change in batch.changes:
                 _apply(db, change)
             if batch.acknowledged:
-                row = self._upsert(boots)
+                marks = batch.acknowledged.items()
                 db.execute(
-                    row.on_conflict_do_update(
-                        index_elements=["camera", "boot"],
-                        set_={"acknowledged": row.excluded.acknowledged},
-                        where=boots.c.acknowledged < row.excluded.acknowledged,
-                    ),
+                    statements.acknowledged,
                     [
                         {"camera": camera, "boot": boot, "acknowledged": seq}
-                        for (camera, boot), seq in batch.acknowledged.items()
+                        for (camera, boot), seq in marks
                     ],
                 )
             if batch.samples:
@@ -177,12 +186,20 @@ class Ledger:
 
     def digest(self, camera: str, boot: int, seq: int) -> bytes | None:
         """The SHA-256 of the JPEG recorded under this identity. Raises LedgerError."""
-        query = select(snapshots.c.digest).where(
+        found = self._of(snapshots.c.digest, camera, boot, seq)
+        return None if found is None else bytes(found)
+
+    def image(self, camera: str, boot: int, seq: int) -> str | None:
+        """The file of this snapshot, if it is to be kept. Raises LedgerError."""
+        found = self._of(snapshots.c.image, camera, boot, seq)
+        return None if found is None else str(found)
+
+    def _of(self, column: Column[Any], camera: str, boot: int, seq: int) -> Any:
+        query = select(column).where(
             snapshots.c.camera == camera, snapshots.c.boot == boot, snapshots.c.seq == seq
         )
         with self._transaction() as db:
-            found = db.scalar(query)
-        return None if found is None else bytes(found)
+            return db.scalar(query)
 
     def states(self) -> dict[str, str]:
         """Each camera's verdict state as last recorded. Raises LedgerError."""

@@ -1,7 +1,5 @@
-"""One MQTT session over verified TLS, turned by hand: paho without its thread and its loop.
-
-Its own loop would retry a wrong password every few seconds without a word, and could not
-leave messages unread while the disk is full.
+"""One MQTT session over verified TLS, turned by hand: it reads when there is room, and
+acknowledges when what was read is on disk.
 """
 
 import select
@@ -9,22 +7,19 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any
-
-from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from camera import topics
-from host_tools.watch import failures
+from host_tools.watch import failures, mqtt
+from host_tools.watch.evidence import SNAPSHOT_MAX
 from host_tools.watch.failures import Failure
+from host_tools.watch.mqtt import Connack, Message, Suback
 from host_tools.watch.options import Options
 
 CONNECT_S = 10.0  # each for TCP, TLS, and the answers of MQTT
 KEEPALIVE_S = 30
-# So many messages are read before anything else gets its turn.
-_AT_A_TIME = 64
+# No TLS record is longer; so many are read before anything else gets its turn.
+_RECORD = 16384
+_AT_A_TIME = 128
 
 
 def trust_only(anchor: bytes) -> ssl.SSLContext:
@@ -49,20 +44,21 @@ class Session:
         options: Options,
         context: ssl.SSLContext,
         name: str,
-        on_message: Callable[[MQTTMessage], None],
+        on_message: Callable[[Message], None],
     ) -> None:
         self.is_up = False  # connected, and the broker has confirmed the subscription
         self.is_resumed = False  # the broker had kept the queue since the last time
         self.number = 0  # of this connection, from 1
         self._options = options
+        self._context = context
+        # The broker lets an account use client ids that begin with its name.
+        self._client_id = f"{options.user}/{name}"
         self._on_message = on_message
-        self._answered = False
-        self._refusal: Failure | None = None
-        self._deadline = 0.0
-        self._client = self._make_client(context, name)
+        self._socket: ssl.SSLSocket | None = None
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
+        self._begin()
 
     def open(self) -> Failure | None:
         """Connect and shake hands; returns what went wrong.
@@ -72,33 +68,45 @@ class Session:
         """
         options = self._options
         self.number += 1
-        self.is_up = self._answered = False
-        self._refusal = None
+        self._hang_up()
+        self._begin()
         try:
-            self._client.reconnect()
+            self._socket = self._connect()
         except (OSError, UnicodeError) as error:
             return failures.of_connecting(error, options.host, options.port, options.anchor_name)
+        self._out += mqtt.connect(self._client_id, options.user, options.password, KEEPALIVE_S)
         self._deadline = time.monotonic() + CONNECT_S
         return None
 
-    def turn(self, seconds: float, *, read: bool) -> Failure | None:
-        """Read (unless told not to) and write what there is, waiting so long at most.
+    def turn(self, seconds: float, has_room: Callable[[], bool]) -> Failure | None:
+        """Read, while there is room, and write what there is, waiting so long at most.
 
         Returns why the connection is over, or None while it is not.
         """
-        failure = self._turn(seconds, read)
+        host, port = self._options.host, self._options.port
+        try:
+            failure = self._refusal if self._exchange(seconds, has_room) else self._closed()
+        except mqtt.MqttError as error:
+            failure = failures.of_nonsense(error, host, port)
+        except OSError:
+            failure = self._closed()
+        if not failure and not self.is_up and time.monotonic() > self._deadline:
+            failure = failures.of_silence(host, port, CONNECT_S)
+        if not failure and self._pinged and time.monotonic() > self._pinged + KEEPALIVE_S:
+            failure = failures.of_silence(host, port, KEEPALIVE_S)
         if failure:
             self.is_up = False
+            self._hang_up()
         return failure
 
     def ack(self, number: int, mid: int, qos: int) -> None:
-        """Tell the broker that it may forget the message that came with this packet id.
+        """Tell the broker, in the next turn(), that it may forget the message with this packet id.
 
         number: of the connection on which it came; on another the id means another message.
         What the broker kept comes before it confirms the subscription, so is_up is no matter.
         """
-        if number == self.number:
-            self._client.ack(mid, qos)
+        if number == self.number and qos:
+            self._out += mqtt.puback(mid)
 
     def wake(self) -> None:
         """End the waiting of turn(), from another thread."""
@@ -109,109 +117,125 @@ class Session:
 
     def close(self) -> None:
         """Say goodbye, so that the broker does not have to find out."""
-        self._client.disconnect()
-        self._client.loop(0.1)
+        self._out += mqtt.DISCONNECT
+        if self._socket:
+            try:
+                self._socket.settimeout(CONNECT_S)
+                self._socket.sendall(self._out)
+            except OSError:
+                pass
+        self._hang_up()
         self.is_up = False
 
-    def _turn(self, seconds: float, read: bool) -> Failure | None:
-        host, port = self._options.host, self._options.port
-        try:
-            rc = self._read_and_write(seconds, read)
-        except Exception as error:  # noqa: BLE001 (paho's parser raises anything on nonsense)
-            return failures.of_nonsense(error, host, port)
-        if self._refusal:
-            return self._refusal
-        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return failures.of_hanging_up(host, port, answered=self._answered)
-        if not self.is_up and time.monotonic() > self._deadline:
-            return failures.of_silence(host, port, CONNECT_S)
-        return None
+    def _begin(self) -> None:
+        self.is_up = self._answered = False
+        self._refusal: Failure | None = None
+        self._reader = mqtt.Reader(SNAPSHOT_MAX)
+        self._out = bytearray()
+        self._sent_at = time.monotonic()
+        self._pinged = 0.0  # when a ping was sent that is not answered yet
+        self._deadline = 0.0
 
-    def _read_and_write(self, seconds: float, read: bool) -> MQTTErrorCode:
-        client = self._client
-        sock: Any = client.socket()
-        if sock is None:
-            return MQTTErrorCode.MQTT_ERR_NO_CONN
+    def _connect(self) -> ssl.SSLSocket:
+        options = self._options
+        plain = socket.create_connection((options.host, options.port), CONNECT_S)
+        try:
+            # An acknowledgement is four bytes; Nagle's algorithm would hold it back for 40 ms.
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            secure = self._context.wrap_socket(plain, server_hostname=options.host)
+        except BaseException:
+            plain.close()
+            raise
+        secure.setblocking(False)
+        return secure
+
+    def _hang_up(self) -> None:
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+
+    def _closed(self) -> Failure:
+        options = self._options
+        return self._refusal or failures.of_hanging_up(
+            options.host, options.port, answered=self._answered
+        )
+
+    def _exchange(self, seconds: float, has_room: Callable[[], bool]) -> bool:
+        """One turn; False: the broker has closed the connection. Raises MqttError, OSError."""
+        if self._socket is None:
+            return False
+        self._keep_alive()
+        read = has_room()
         # What TLS has decrypted already select() does not see.
-        is_ready = read and sock.pending() > 0
-        wanted = [self._woken, sock] if read else [self._woken]
-        writing = [sock] if client.want_write() else []
+        is_ready = read and self._socket.pending() > 0
+        wanted = [self._woken, self._socket] if read else [self._woken]
+        writing = [self._socket] if self._out else []
         ready, writable, _ = select.select(wanted, writing, [], 0 if is_ready else seconds)
         if self._woken in ready:
             self._woken.recv(65536)
-        if is_ready or sock in ready:
-            for _ in range(_AT_A_TIME):
-                rc = client.loop_read()
-                if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
-                    return rc
-                if not sock.pending():
-                    break
         if writable:
-            client.loop_write()
-        return client.loop_misc()
+            self._write(self._socket)
+        if is_ready or self._socket in ready:
+            return self._read(self._socket, has_room)
+        return True
 
-    def _make_client(self, context: ssl.SSLContext, name: str) -> Client:
-        options = self._options
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            # The broker lets an account use client ids that begin with its name.
-            client_id=f"{options.user}/{name}",
-            clean_session=False,
-            protocol=MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        client.username_pw_set(options.user, options.password)
-        client.tls_set_context(context)
-        client.connect_timeout = CONNECT_S
-        client.on_socket_open = send_at_once
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_any_message
-        client.connect_async(options.host, options.port, KEEPALIVE_S)
-        return client
+    def _read(self, stream: ssl.SSLSocket, has_room: Callable[[], bool]) -> bool:
+        for _ in range(_AT_A_TIME):
+            if not has_room():
+                break
+            try:
+                data = stream.recv(_RECORD)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return True
+            if not data:
+                return False
+            for packet in self._reader.feed(data):
+                if isinstance(packet, Message):
+                    # A long queue comes before the confirmation, and is a sign of life.
+                    self._deadline = time.monotonic() + CONNECT_S
+                    self._on_message(packet)
+                elif isinstance(packet, Connack):
+                    self._on_connack(packet)
+                elif isinstance(packet, Suback):
+                    self._on_suback(packet)
+                else:
+                    self._pinged = 0.0
+        return True
 
-    def _on_connect(
-        self,
-        client: Client,
-        userdata: object,
-        flags: ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
+    def _write(self, stream: ssl.SSLSocket) -> None:
+        try:
+            sent = stream.send(self._out)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        del self._out[:sent]
+        self._sent_at = time.monotonic()
+
+    def _keep_alive(self) -> None:
+        now = time.monotonic()
+        if self._answered and not self._pinged and now > self._sent_at + KEEPALIVE_S:
+            self._out += mqtt.PINGREQ
+            self._pinged = now
+
+    def _on_connack(self, answer: Connack) -> None:
         options = self._options
-        if reason.is_failure:
-            self._refusal = failures.of_connack(reason, options.user, options.host, options.port)
+        if answer.code:
+            self._refusal = failures.of_connack(
+                answer.code, options.user, options.host, options.port
+            )
             return
         self._answered = True
         self._deadline = time.monotonic() + CONNECT_S
-        self.is_resumed = flags.session_present
+        self.is_resumed = answer.session_present
         kinds = (topics.JPEG, topics.STATE, topics.HEALTH)
-        client.subscribe([(topics.topic(options.prefix, topics.ANY, kind), 1) for kind in kinds])
+        self._out += mqtt.subscribe(
+            topics.topic(options.prefix, topics.ANY, kind) for kind in kinds
+        )
 
-    def _on_any_message(self, client: Client, userdata: object, message: MQTTMessage) -> None:
-        # A long queue comes before the confirmation, and is a sign of life.
-        self._deadline = time.monotonic() + CONNECT_S
-        self._on_message(message)
-
-    def _on_subscribe(
-        self,
-        client: Client,
-        userdata: object,
-        mid: int,
-        reasons: list[ReasonCode],
-        properties: Properties | None,
-    ) -> None:
-        if any(reason.is_failure for reason in reasons):
-            options = self._options
-            self._refusal = failures.of_subscribing(
-                options.prefix, options.user, options.host, options.port
-            )
-        else:
+    def _on_suback(self, answer: Suback) -> None:
+        if all(answer.granted):
             self.is_up = True
-
-
-def send_at_once(client: Client, userdata: object, sock: Any) -> None:
-    """For on_socket_open."""
-    # An acknowledgement is four bytes; Nagle's algorithm would hold it back for 40 ms.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return
+        options = self._options
+        self._refusal = failures.of_subscribing(
+            options.prefix, options.user, options.host, options.port
+        )

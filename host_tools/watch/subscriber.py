@@ -9,10 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from paho.mqtt.client import MQTTMessage
-
 from broker.errors import UserError
 from camera import topics
+from host_tools.watch import mqtt
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, refused
 from host_tools.watch.failures import Failure
@@ -166,7 +165,7 @@ class Watcher:
     def _serve(self) -> Failure | None:
         """Until the connection ends: why it did, or None after stop()."""
         while not self._stop.is_set():
-            failure = self._session.turn(TURN_S, read=self._inbox.has_room())
+            failure = self._session.turn(TURN_S, self._inbox.has_room)
             if self._session.is_up and not self._up.is_set():
                 self._connected()
             self._acknowledge()
@@ -183,29 +182,28 @@ class Watcher:
             message = self._stored.popleft()
             self._session.ack(message.connection, message.mid, message.qos)
 
-    def _take_in(self, message: MQTTMessage) -> None:
-        size = len(message.payload) if len(message.payload) <= SNAPSHOT_MAX else 0
+    def _take_in(self, message: mqtt.Message) -> None:
+        size = len(message.payload)
         self._inbox.put(
             Message(message.mid, message.qos, size, self._session.number, self._meaning(message))
         )
 
-    def _meaning(self, message: MQTTMessage) -> Callable[[], None]:
-        intake, payload = self._intake, bytes(message.payload)
+    def _meaning(self, message: mqtt.Message) -> Callable[[], None]:
+        intake, payload = self._intake, message.payload
         try:
-            place = topics.split(self.options.prefix, message.topic)
+            place = topics.split(self.options.prefix, message.topic.decode())
         except UnicodeDecodeError:
             place = None
         if place is None:
-            return partial(intake.stray, len(payload))
+            return partial(intake.stray, message.size)
         camera, kind = place
         if kind == topics.STATE:
             return partial(intake.state, camera, payload[: REPORT_MAX + 1])
         if kind == topics.HEALTH:
             report = payload[: REPORT_MAX + 1]
             return partial(intake.health, camera, report, retained=message.retain)
-        if len(payload) > SNAPSHOT_MAX:
-            # Only its size is kept, however long the disk may be full.
-            return partial(intake.refused, camera, refused(len(payload)))
+        if message.size > SNAPSHOT_MAX:
+            return partial(intake.refused, camera, refused(message.size))
         return partial(intake.snapshot, camera, payload)
 
     def _connected(self) -> None:

@@ -4,6 +4,7 @@
 the seconds from the first to the last of COUNT messages. COUNT 0: it subscribes and leaves.
 """
 
+import socket
 import ssl
 import sys
 import time
@@ -11,8 +12,6 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-
-from host_tools.watch.session import send_at_once
 
 
 def main() -> None:
@@ -23,7 +22,11 @@ def main() -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="watcher/bare", clean_session=False)
     client.username_pw_set("watcher", sys.stdin.readline().strip())
     client.tls_set_context(context)
-    client.on_socket_open = send_at_once
+
+    def on_socket_open(_client: paho.Client, _userdata: object, stream: Any) -> None:
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    client.on_socket_open = on_socket_open
     left, began = int(count), 0.0
 
     def on_message(_client: paho.Client, _userdata: object, _message: Any) -> None:
