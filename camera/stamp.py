@@ -114,11 +114,7 @@ def _check(fields):
     if "ts" in fields and not _is_count(fields["ts"], 0, 1 << 48):
         raise StampError("bad_stamp", '"ts" is not a time in ms')
     digest = fields.get("sha256")
-    if (
-        not isinstance(digest, str)
-        or len(digest) != 64
-        or digest.strip("0123456789abcdef")
-    ):
+    if not isinstance(digest, str) or len(digest) != 64 or digest.strip("0123456789abcdef"):
         raise StampError("bad_stamp", '"sha256" is not 64 lower-case hexadecimal digits')
 
 

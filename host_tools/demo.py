@@ -75,7 +75,7 @@ def demo(
             display.shown(chosen, stop, footer=footer) as watcher,
             serving(watcher, Wanted(port=0)) as address,
         ):
-            page = f"in a browser  {address.url}"
+            page = f"in a browser  {address.plain}"
             address.announce()
             # Or the first snapshots would reach nobody, and rightly be called missing.
             watcher.wait_connected(_CONNECT_S)

@@ -199,6 +199,8 @@ def test_a_cursor_of_another_ledger_asks_for_a_fresh_start(site: Site) -> None:
 def test_heads_are_bounded(site: Site) -> None:
     said = site.ask("/api/overview", Cookie="a" * 100_000)
     assert said.status == 431
+    assert site.ask(f"/images/cam1/1/{'9' * 9000}/x.jpg").status == 414
+    assert site.ask(f"/api/cameras/cam1/history?boot=1&seq={'9' * 9000}").status == 414
     # What never ends is not read for ever.
     with socket.create_connection(("127.0.0.1", site.port), timeout=DEADLINE_S) as stream:
         stream.sendall(b"GET / HTTP/1.1\r\nCookie: " + b"a" * 1_000_000)

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from camera import topics
 from host_tools.virtual_camera.micropython import MicroPython
 from host_tools.virtual_camera.sensor import Scene
+from host_tools.watch.web.feed import PAGE_STRIP
 from tests.brokers import REPOSITORY, BrokerProcess, running_broker, wait_for
 from tests.cameras import CameraUnderTest
 from tests.watch.browser import chromium
@@ -287,6 +288,45 @@ def test_arrow_keys_step_through_the_pictures(
     assert page.locator(".film [aria-selected=true]").count() == 1
     page.keyboard.press("Escape")
     page.locator(".grid").wait_for()
+
+
+def test_what_is_older_is_loaded_when_it_is_wanted(
+    visitor: Visitor, process: WatchProcess, site: Site, publisher: Publisher
+) -> None:
+    camera, count, original = publisher.camera, PAGE_STRIP + 20, Scene("x").jpeg("QQVGA", 40)
+    publisher.send(*(stamped(camera, seq, original=original) for seq in range(1, count + 1)))
+    process.wait_snapshots(camera, count)
+    page = visitor.open(f"{site.url}#/{camera}")
+    until_cells(page, ".film", [f"#{seq} delivered" for seq in range(21, count + 1)])
+    page.keyboard.press("Home")
+    page.locator(".what").get_by_text("#21 delivered").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.locator(".what").get_by_text("#20 delivered").wait_for()
+    assert cells(page, ".film") == [f"#{seq} delivered" for seq in range(1, count + 1)]
+
+
+def test_beside_a_loopback_address_the_page_asks_for_the_token(
+    visitor: Visitor, watch: Watch, config: Path, publisher: Publisher
+) -> None:
+    process = watch(config, *WEB, "--bind=127.1").connected()
+    site = Site.of(process)
+    publisher.send(picture(publisher.camera, 1))
+    process.wait_snapshots(publisher.camera, 1)
+    page = visitor.open(site.url)
+    page.get_by_label("Token").fill(site.token)
+    visitor.complaints.clear()  # the browser's own note about the 401
+    page.get_by_role("button", name="Unlock", exact=True).click()
+    page.locator(f'[data-camera="{publisher.camera}"]').wait_for()
+    until(page, "document.querySelector('.shot img').naturalWidth === 160")
+    # A session outlives a restart of the watcher.
+    process.end()
+    again = watch(config, "--web", f"--web-port={site.port}", "--bind=127.1").connected()
+    publisher.send(picture(publisher.camera, 2))
+    until_cells(page, ".card", ["#1 delivered", "#2 delivered"])
+    page.get_by_role("button", name="Commands are unlocked").click()
+    page.get_by_label("Token").wait_for()
+    visitor.complaints.clear()
+    again.end()
 
 
 def test_filters_and_the_keyboard(

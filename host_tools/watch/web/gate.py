@@ -26,6 +26,7 @@ from broker.files import make_folder, write_atomic
 
 SESSION_S = 30 * 24 * 3600
 HEAD_MAX = 16 * 1024
+_TARGET_MAX = 1024
 # Beside a loopback address without a session: what holds nothing of any camera.
 _OPEN = ("/", "/api/session", "/static/")
 _TOKEN_LEAST, _TOKEN_MOST = 16, 256
@@ -126,6 +127,8 @@ class Gate:
         host = headers.get("host", "")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_MAX:
             return 431, "The head of the request is too long."
+        if len(scope["path"]) + len(scope["query_string"]) > _TARGET_MAX:
+            return 414, "The address is too long."
         if not self._is_ours(host):
             return 421, "This is not the name of this server; open it by the address it printed."
         scope["unlocked"] = self._is_unlocked(headers)

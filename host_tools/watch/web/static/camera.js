@@ -42,6 +42,10 @@ export class Page {
     this.chip = el("span", { class: "chip" });
     this.picture = el("img", { alt: "", decoding: "async", hidden: true });
     this.none = el("span", { class: "none" }, "no picture is kept of it");
+    this.picture.addEventListener("error", () => {
+      this.picture.hidden = true;
+      this.none.hidden = false;
+    });
     this.what = el("p", { class: "what" });
     this.earlier = el("button", { type: "button", class: "icon", "aria-label": "The snapshot before", title: "← the snapshot before", onclick: () => this.step(-1) }, glyph("left"));
     this.later = el("button", { type: "button", class: "icon", "aria-label": "The snapshot after", title: "→ the snapshot after", onclick: () => this.step(1) }, glyph("right"));
