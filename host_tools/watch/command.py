@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from broker.errors import UserError
 from host_tools.config import CONFIG, ConfigFile, SecretsFile
-from host_tools.watch import display, home_assistant, options
+from host_tools.watch import display, home_assistant, options, retention
 from host_tools.watch.table import FOOTER
 from host_tools.watch.web.server import LOOPBACK, PORT, Wanted, serving
 
@@ -75,6 +75,12 @@ def watch(
     reorder: Annotated[
         float, typer.Option(min=0, help="Seconds until an overtaken snapshot counts as missing.")
     ] = 10.0,
+    keep_images: Annotated[
+        str, typer.Option(help="How long the snapshots are kept: an age, a size, both, or all.")
+    ] = retention.IMAGES,
+    keep_rows: Annotated[
+        str, typer.Option(help="The same for what the ledger says of them.")
+    ] = retention.ROWS,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port, instead of the one in CONFIG.")
     ] = None,
@@ -83,7 +89,7 @@ def watch(
         int, typer.Option(min=0, max=65535, help="The page's port; 0: any that is free.")
     ] = PORT,
     bind: Annotated[
-        str, typer.Option(help="The page's address; beside a loopback it asks for the token.")
+        str, typer.Option(help="The page's address; others than loopback need the token.")
     ] = LOOPBACK,
     token_file: Annotated[
         Path | None,
@@ -102,8 +108,18 @@ def watch(
 ) -> None:
     """Watch what the cameras send: verify it, record it, show it."""
     check_timeout(expect, timeout)
+    wanted = Wanted(bind, web_port, token_file)
+    if not web and wanted != Wanted():
+        raise UserError("--bind, --web-port and --token-file are for --web; give it too", 2)
     chosen = options.load(
-        config, data, secrets=secrets, port=port, ledger=ledger, reorder_s=reorder
+        config,
+        data,
+        secrets=secrets,
+        port=port,
+        ledger=ledger,
+        reorder_s=reorder,
+        keep_images=keep_images,
+        keep_rows=keep_rows,
     )
     if home is HomeAssistant.remove:
         removed = home_assistant.remove(chosen)
@@ -116,7 +132,7 @@ def watch(
             display.shown(chosen, stop, camera=camera, ndjson=ndjson, footer=lambda: footer)
         )
         if web:
-            address = stack.enter_context(serving(watcher, Wanted(bind, web_port, token_file)))
+            address = stack.enter_context(serving(watcher, wanted))
             footer.insert(0, f"the page: {address.plain}")
             address.announce()
         if home:

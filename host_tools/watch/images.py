@@ -10,7 +10,7 @@ import ctypes
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,6 +73,19 @@ class Images:
             return os.stat(f"{self._folder}/{name}").st_size == size
         except FileNotFoundError:
             return False
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete these, and the folders that are empty then; nothing may be being written."""
+        folders = set()
+        for name in names:
+            path = self._folder / name
+            path.unlink(missing_ok=True)
+            folders |= {path.parent, path.parent.parent}
+        for folder in sorted(folders, reverse=True):
+            try:
+                folder.rmdir()
+            except OSError:
+                pass  # there are others in it
 
     def show(self, camera: str, name: str) -> None:
         """Make this file the camera's latest.jpg."""

@@ -21,6 +21,7 @@ from host_tools.watch.evidence import (
 )
 from host_tools.watch.images import Images
 from host_tools.watch.ledger import Batch, Change, Fault, Ledger, LedgerError, Row
+from host_tools.watch.retention import Keep, Retention
 from host_tools.watch.seen import CameraView, Seen
 from host_tools.watch.verdicts import VERIFIED, Dropped, Judgement, Missing, Track, Verdict
 
@@ -30,6 +31,7 @@ CAMERAS_MAX = 1000
 FILES_AT_ONCE = 16
 # Health is recorded for plots so often at most, in seconds, however often it is sent.
 SAMPLE_S = 1.0
+_FOR_EVER = Keep()
 
 
 @dataclass
@@ -61,7 +63,13 @@ class Intake:
     """
 
     def __init__(
-        self, folder: Path, ledger: Ledger, reorder_s: float, tell: Callable[[Event], None]
+        self,
+        folder: Path,
+        ledger: Ledger,
+        reorder_s: float,
+        tell: Callable[[Event], None],
+        keep_images: Keep = _FOR_EVER,
+        keep_rows: Keep = _FOR_EVER,
     ) -> None:
         self._folder = folder
         self._ledger = ledger
@@ -82,6 +90,7 @@ class Intake:
                 exit_code=2,
             ) from error
         try:
+            self._retention = Retention(ledger, self._images, keep_images, keep_rows)
             for name, saved in ledger.states().items():
                 self._cameras[name] = Seen(name, self._load(saved))
         except (LedgerError, ValueError) as error:
@@ -209,13 +218,14 @@ class Intake:
         self._note(f"ignored {size} bytes on a topic that no camera can have")
 
     def tick(self) -> None:
-        """Look for snapshots that count as missing by now; to be called about every second."""
+        """Do what is due: count as missing, let go of what is old. To be called every second."""
         self._show_newest()
         with self.together():
             for name, camera in list(self._cameras.items()):
                 if news := camera.track.tick(time.monotonic()):
                     with self._camera(name) as (_, gathered):
                         self._lose(gathered, camera, news)
+        self._retention.turn()
 
     def view(self) -> list[CameraView]:
         """Every camera, by name."""
@@ -401,6 +411,7 @@ class Intake:
         if synced:
             synced.result()
         self._newest |= gathered.newest
+        self._retention.added(row.size for row in gathered.batch.snapshots)
 
     def _show_newest(self) -> None:
         # Not with each snapshot: it costs more than to write one.

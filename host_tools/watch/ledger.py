@@ -1,13 +1,13 @@
 """The record of verdicts: what a watcher knows, on disk before it acknowledges anything."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Column, Connection, delete, event, insert, select, update
+from sqlalchemy import URL, Column, Connection, Table, delete, event, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -51,6 +51,15 @@ class Row:
     sent_ms: int | None
     received_ms: int
     image: str | None = None
+
+
+class Image(NamedTuple):
+    """The file of a snapshot: its name below the data folder, size in bytes."""
+
+    id: int
+    name: str
+    size: int
+    received_ms: int
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,57 @@ class Ledger:
         found = self._of(snapshots.c.image, camera, boot, seq)
         return None if found is None else str(found)
 
+    def image_bytes(self) -> int:
+        """Of all snapshots whose files are kept. Raises LedgerError."""
+        with self._transaction() as db:
+            kept = select(func.sum(snapshots.c.size)).where(snapshots.c.image.is_not(None))
+            return int(db.scalar(kept) or 0)
+
+    def oldest_images(self, count: int) -> list[Image]:
+        """Up to `count` snapshots whose files are kept, the oldest first. Raises LedgerError."""
+        columns = (snapshots.c.id, snapshots.c.image, snapshots.c.size, snapshots.c.received_ms)
+        query = select(*columns).where(snapshots.c.image.is_not(None))
+        with self._transaction() as db:
+            rows = db.execute(query.order_by(snapshots.c.id).limit(count))
+            return [Image(*row) for row in rows]
+
+    def forget_images(self, ids: Sequence[int]) -> None:
+        """The files of these are no longer kept. Raises LedgerError."""
+        with self._transaction() as db:
+            db.execute(update(snapshots).where(snapshots.c.id.in_(ids)).values(image=None))
+
+    def drop_rows(self, before_ms: int, count: int) -> None:
+        """Delete up to `count` rows of each table that are older, the oldest first.
+
+        Snapshots whose files are kept stay. Raises LedgerError.
+        """
+        with self._transaction() as db:
+            for table, moment in _DATED.items():
+                old = select(table.c.id).where(table.c.id <= _oldest(table, count))
+                old = old.where(table.c[moment] < before_ms)
+                if table is snapshots:
+                    old = old.where(snapshots.c.image.is_(None))
+                db.execute(delete(table).where(table.c.id.in_(old)))
+
+    def drop_excess_rows(self, most: int, count: int) -> None:
+        """Delete up to `count` of the oldest rows of the largest table if all have too many.
+
+        Raises LedgerError.
+        """
+        with self._transaction() as db:
+            sizes = {}
+            for table in _DATED:
+                # As good as to count them, and at once.
+                ends = db.execute(select(func.min(table.c.id), func.max(table.c.id))).one()
+                sizes[table] = 0 if ends[0] is None else ends[1] - ends[0] + 1
+            excess = sum(sizes.values()) - most
+            if excess > 0:
+                table = max(sizes, key=lambda each: sizes[each])
+                old = select(table.c.id).where(table.c.id <= _oldest(table, min(count, excess)))
+                if table is snapshots:
+                    old = old.where(snapshots.c.image.is_(None))
+                db.execute(delete(table).where(table.c.id.in_(old)))
+
     def _of(self, column: Column[Any], camera: str, boot: int, seq: int) -> Any:
         query = select(column).where(
             snapshots.c.camera == camera, snapshots.c.boot == boot, snapshots.c.seq == seq
@@ -236,6 +296,21 @@ class Ledger:
                 yield db
         except SQLAlchemyError as error:
             raise LedgerError(f"{self.place}: {schema.why(error)}") from error
+
+
+# Each table that grows, and the column that says how old a row is.
+_DATED = {
+    snapshots: "received_ms",
+    faults: "received_ms",
+    gaps: "noted_ms",
+    history: "at_ms",
+    samples: "at_ms",
+}
+
+
+def _oldest(table: Table, count: int) -> Any:
+    """The id up to which there are about `count` rows."""
+    return select(func.min(table.c.id) + count - 1).scalar_subquery()
 
 
 def _take_database(connection: Any, _record: object) -> None:

@@ -1,7 +1,7 @@
 """What a watcher needs to know, from config.json, anchors/ and secrets.json."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
@@ -11,6 +11,7 @@ from broker.accounts import WATCHER
 from broker.errors import UserError
 from camera import der, settings
 from host_tools.watch import schema
+from host_tools.watch.retention import IMAGES, ROWS, Keep
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Options:
     folder: Path
     ledger: URL
     reorder_s: float = 10.0
+    keep_images: Keep = field(default_factory=Keep)
+    keep_rows: Keep = field(default_factory=Keep)
     user: str = WATCHER
 
 
@@ -37,6 +40,8 @@ def load(
     port: int | None = None,
     ledger: str | None = None,
     reorder_s: float = 10.0,
+    keep_images: str = IMAGES,
+    keep_rows: str = ROWS,
 ) -> Options:
     """The options in config.json, and beside it anchors/ and, unless given, secrets.json.
 
@@ -61,6 +66,8 @@ def load(
         folder=folder,
         ledger=schema.location(folder, ledger),
         reorder_s=reorder_s,
+        keep_images=Keep.parse(keep_images, "--keep-images"),
+        keep_rows=Keep.parse(keep_rows, "--keep-rows"),
     )
 
 

@@ -5,6 +5,7 @@ Times in ms of Unix time, sizes in bytes, paths relative to the watcher's data f
 """
 
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -240,7 +241,7 @@ class Records:
         camera: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
-        limit: int = 10_000,
+        limit: int | None = None,
     ) -> list[Gap]:
         """What is missing or dropped now and was first noted in this time, oldest first."""
         query = _of(gaps, select(gaps), camera)
@@ -288,6 +289,28 @@ class Records:
         query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms).order_by(at)
         rows = _thinned(self._rows(query), most)
         return [(row["received_ms"], row["latency"]) for row in rows]
+
+    def latency_values(
+        self, camera: str, since_ms: int | None = None, until_ms: int | None = None
+    ) -> "array[int]":
+        """All latencies of these snapshots in ms, ascending. See latencies()."""
+        at, sent = snapshots.c.received_ms, snapshots.c.sent_ms
+        query = _of(snapshots, select((at - sent).label("latency")), camera)
+        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms)
+        with self._reading() as db:
+            return array("q", db.scalars(query.order_by("latency")))
+
+    def counts(
+        self, camera: str, since_ms: int | None = None, until_ms: int | None = None
+    ) -> dict[str, int]:
+        """How many payloads with each verdict arrived in this time; duplicates are not on record."""
+        found: dict[str, int] = {}
+        for table in (snapshots, faults):
+            query = _of(table, select(table.c.verdict, func.count().label("count")), camera)
+            query = _between(query, table.c.received_ms, since_ms, until_ms)
+            for row in self._rows(query.group_by(table.c.verdict)):
+                found[row["verdict"]] = row["count"]
+        return found
 
     def _cameras(self, query: Select[Any]) -> list[Camera]:
         return [self._camera(row) for row in self._rows(query.order_by(cameras.c.camera))]

@@ -209,10 +209,10 @@ def location(folder: Path, ledger: str | None = None) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The place for a message: a path, or a URL without its password."""
+    """The place for a message: a path, or a URL with its password masked."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return url.set(password=None, query={}).render_as_string()
+    return url.set(drivername="postgresql", query={}).render_as_string()
 
 
 def why(error: SQLAlchemyError) -> str:

@@ -83,7 +83,12 @@ class Watcher:
         try:
             self._news: list[Event] = []
             self._intake = Intake(
-                options.folder, self._ledger, options.reorder_s, self._news.append
+                options.folder,
+                self._ledger,
+                options.reorder_s,
+                self._news.append,
+                options.keep_images,
+                options.keep_rows,
             )
         except UserError:
             self._ledger.close()

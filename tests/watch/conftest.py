@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,11 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+from sqlalchemy import URL
 
 from camera import topics
 from tests.brokers import DEADLINE_S, REPOSITORY, BrokerProcess, Endpoint, running_broker, wait_for
+from tests.postgresql import Server, running_postgresql
 from tests.watch.desk import Desk
 
 # Each test has a camera of its own, so that none sees what another has left at the broker.
@@ -195,6 +198,20 @@ def publishing(broker: BrokerProcess, camera: str) -> Iterator[Publisher]:
 def publisher(shared_broker: BrokerProcess, camera: str) -> Iterator[Publisher]:
     with publishing(shared_broker, camera) as publisher:
         yield publisher
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgresql: Server) -> URL:
+    """An empty database on the server that all tests of this process share."""
+    name = f"ledger_{secrets.token_hex(4)}"
+    postgresql.execute(f"CREATE DATABASE {name}")
+    return postgresql.url(name)
 
 
 @pytest.fixture

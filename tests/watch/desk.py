@@ -2,22 +2,32 @@
 
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from broker.errors import UserError
 from host_tools.watch.events import Event
 from host_tools.watch.intake import Intake
 from host_tools.watch.ledger import Ledger
+from host_tools.watch.retention import Keep
+from host_tools.watch.schema import location
 from host_tools.watch.verdicts import Verdict
 
 
 class Desk:
     """An intake and what it told; `again` is the same after a restart."""
 
-    def __init__(self, folder: Path, reorder_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, url: URL | None = None) -> None:
         self.folder = folder
+        self.url = url or location(folder)
+        self.open()
+
+    def open(self, keep_images: Keep = Keep(), keep_rows: Keep = Keep()) -> None:  # noqa: B008
         self.events: list[Event] = []
-        self.ledger = Ledger(folder)
+        self.ledger = Ledger(self.folder, self.url)
         try:
-            self.intake = Intake(folder, self.ledger, reorder_s, self.events.append)
+            self.intake = Intake(
+                self.folder, self.ledger, 0.0, self.events.append, keep_images, keep_rows
+            )
         except UserError:
             self.ledger.close()
             raise
@@ -32,7 +42,7 @@ class Desk:
 
     def again(self) -> "Desk":
         self.close()
-        return Desk(self.folder)
+        return Desk(self.folder, self.url)
 
     def count(self, verdict: Verdict) -> int:
         return sum(camera.counts[verdict] for camera in self.intake.view())

@@ -216,7 +216,7 @@ def test_a_person_gets_the_address_that_unlocks(config: Path) -> None:
         process.wait()
         os.close(terminal)
     token = (config.parent / "watch/page.token").read_text().strip()
-    assert f"/#token={token}" in shown
+    assert f"/#token={token}" in shown.replace("\r\n", "")
 
 
 def test_bad_starts(watch: Watch, config: Path, tmp_path: Path) -> None:
@@ -224,6 +224,8 @@ def test_bad_starts(watch: Watch, config: Path, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         ended = watch(config, "--web", f"--web-port={port}").end(None)
     assert (ended.status, f"the page cannot be at 127.0.0.1:{port}" in ended.errors) == (2, True)
+    ended = watch(config, "--bind=127.0.0.2").end(None)
+    assert (ended.status, "are for --web; give it too" in ended.errors) == (2, True)
     short = tmp_path / "token"
     short.write_text("short")
     ended = watch(config, "--web", "--web-port=0", f"--token-file={short}").end(None)

@@ -30,8 +30,8 @@ from tests.watch.conftest import (
 )
 from tests.watch.page import Site
 
-# One browser for all of them.
-pytestmark = pytest.mark.xdist_group("browser")
+# One browser for all of them; the first time it is downloaded.
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
 WEB = ("--web", "--web-port=0", "--reorder=0")
 # Long enough for a page on a busy machine; nothing waits for it to pass.

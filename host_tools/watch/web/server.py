@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
@@ -105,7 +106,7 @@ def _address(wanted: Wanted, listener: socket.socket, token: Token) -> Address:
         host = socket.gethostname()
     plain = f"http://{host}:{listener.getsockname()[1]}/"
     # Behind "#", what is there never leaves the browser.
-    url = f"{plain}#token={token.text}"
+    url = f"{plain}#token={quote(token.text, safe='')}"
     notes = [f"its token is in {token.path}"]
     if not is_loopback(wanted.bind):
         notes.append(

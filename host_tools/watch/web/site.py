@@ -116,6 +116,7 @@ class Site:
             max_age=SESSION_S,
             httponly=True,
             samesite="strict",
+            secure=request.headers.get("origin", "").startswith("https:"),  # a proxy's
         )
         return response
 

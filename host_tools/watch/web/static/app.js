@@ -49,6 +49,7 @@ async function load() {
   follow(said.cursor);
   broker = said.broker;
   show_link();
+  page = null; // it may have missed something, too
   route();
 }
 
