@@ -49,15 +49,13 @@ class Pulse:
                 continue  # nobody asks, so the watcher need not answer
             look += 1
             try:
-                newest, version = await run_in_threadpool(self._feed.newest), self._version
+                self._newest = await run_in_threadpool(self._feed.newest)
                 if look % round(_LIVE_S / _LOOK_S) == 0:
                     self._compare(await run_in_threadpool(self._lives_now))
             except UserError:
                 continue  # a ledger that is busy for once: the same question again
-            if newest != self._newest or version != self._version or self._is_over:
-                self._newest = newest
-                async with self._news:
-                    self._news.notify_all()
+            async with self._news:
+                self._news.notify_all()  # each sees for itself whether it is news
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[str]:
         """The events after the cursor, as text/event-stream, until the page goes away."""
@@ -81,6 +79,8 @@ class Pulse:
                         seen = version
                 if not await self._is_news(cursor, seen):
                     yield ": still here\n\n"
+        except UserError:
+            return  # the page comes back, with the id of the last event that it got
         finally:
             self._clients -= 1
 
@@ -111,5 +111,4 @@ class Pulse:
 
 
 def _json(event: dict[str, Any]) -> str:
-    # One line, and "<" cannot end anything.
     return json.dumps(event, separators=(",", ":"))
