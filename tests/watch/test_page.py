@@ -222,6 +222,7 @@ def test_what_is_hostile_is_shown_as_text(
     for _ in range(200):
         nested = [nested]
     publisher.send(
+        health(1, 3, drops=[[1, 7, 2**32 - 1, HOSTILE]]),
         health(
             1,
             3,
@@ -236,7 +237,6 @@ def test_what_is_hostile_is_shown_as_text(
             anchor_days=-5,
             spooled={"__proto__": 1},
         ),
-        health(1, 3, drops=[[1, 7, 2**32 - 1, HOSTILE]]),
         kind=topics.HEALTH,
     )
     process.event(event="dropped", camera=camera)
@@ -244,7 +244,9 @@ def test_what_is_hostile_is_shown_as_text(
     card = page.locator(f'[data-camera="{camera}"]')
     card.locator(".cell.many").first.wait_for()
     page.goto(f"{site.url}#/{camera}")
-    page.locator("dd", has_text=HOSTILE).first.wait_for()
+    for field in ("Board", "Last error", "Broker"):
+        page.locator(f"dt:text-is('{field}') + dd", has_text=HOSTILE).wait_for()
+    page.locator("dt:text-is('Clock') + dd", has_text="</script><script>alert(2)").wait_for()
     page.locator(".timeline").get_by_text("unverifiable", exact=False).first.wait_for()
     assert page.locator("img[src='x'], [onerror], main script").count() == 0
     assert (

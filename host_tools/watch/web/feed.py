@@ -1,20 +1,23 @@
-"""What the page is told: the ledger as JSON objects, and what has changed since a moment.
-
-What a camera has sent is let through field by field, and only as a number or a short text.
-"""
+"""What the page is told: the ledger as JSON objects, and what has changed since a moment."""
 
 import heapq
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from host_tools.watch.events import WHY_DROPPED
-from host_tools.watch.evidence import printable
-from host_tools.watch.records import UNKNOWN, Camera, Change, Fault, Gap, Records, Snapshot
+from host_tools.watch.records import Camera, Change, Fault, Records, Snapshot
 from host_tools.watch.subscriber import View
 from host_tools.watch.verdicts import VERIFIED
+from host_tools.watch.web.cells import (
+    bounded,
+    fault_cell,
+    gap_cell,
+    number,
+    place,
+    snapshot_cell,
+    words,
+)
 
 # What a card and a camera's own page show at first, and what one more step back brings.
 CARD_STRIP = 60
@@ -26,8 +29,6 @@ CURVE_POINTS = 400
 BEHIND_MAX = 5000
 # For how long a camera whose id was seen twice is marked.
 _SHARED_MS = 3600 * 1000
-# The largest integer that JavaScript holds exactly.
-_NUMBER_MAX = 2**53 - 1
 
 _NUMBERS = (
     *("heap_free", "heap_min", "rssi", "reconnects", "spooled", "up_s", "clock_age_s"),
@@ -85,7 +86,7 @@ class Feed:
         cursor = self.newest()  # first: what comes meanwhile is told once more, and not never
         cameras = []
         for camera in self.records.cameras():
-            last = camera.newest and _snapshot_cell(camera.newest)
+            last = camera.newest and snapshot_cell(camera.newest)
             strip = self._strip(camera.name, CARD_STRIP)
             cameras.append({"name": camera.name, "last": last, "strip": strip, **_live(camera)})
         return {
@@ -125,9 +126,9 @@ class Feed:
             "series": self.series(name),
             "latencies": {
                 "at": [at for at, _ in latencies],
-                "latency": [_number(latency) for _, latency in latencies],
+                "latency": [number(latency) for _, latency in latencies],
             },
-            "birth": _words(camera.birth or {}, _BIRTH_WORDS),
+            "birth": words(camera.birth or {}, _BIRTH_WORDS),
         }
 
     def series(self, name: str) -> dict[str, list[Any]]:
@@ -136,13 +137,13 @@ class Feed:
         fields = ("heap_free", "rssi", "reconnects", "spooled")
         return {
             "at": [sample.at_ms for sample in samples],
-            **{field: [_number(getattr(each, field)) for each in samples] for field in fields},
+            **{field: [number(getattr(each, field)) for each in samples] for field in fields},
         }
 
     def history(self, name: str, before: tuple[int, int]) -> list[dict[str, Any]]:
         """The snapshots before this (boot, seq) whose pictures are kept, oldest first."""
         images = self.records.images(name, before, PAGE_STRIP)
-        return [_snapshot_cell(snapshot) for snapshot in reversed(images)]
+        return [snapshot_cell(snapshot) for snapshot in reversed(images)]
 
     def after(
         self, cursor: Cursor, limit: int = 500
@@ -161,16 +162,16 @@ class Feed:
         for row in rows:
             if isinstance(row, Snapshot):
                 cursor = replace(cursor, snapshot=row.id)
-                kind, cell = "snapshot", _snapshot_cell(row)
+                kind, cell = "snapshot", snapshot_cell(row)
             elif isinstance(row, Fault):
                 cursor = replace(cursor, fault=row.id)
-                kind, cell = "fault", _fault_cell(row)
+                kind, cell = "fault", fault_cell(row)
             else:
                 cursor = replace(cursor, change=row.id)
                 if row.verdict in VERIFIED:  # its snapshot has a row of its own
                     yield cursor, None
                     continue
-                kind, cell = "gap", _gap_cell(row)
+                kind, cell = "gap", gap_cell(row)
             yield cursor, {"kind": kind, "camera": row.camera, "cell": cell}
 
     def _strip(self, name: str, limit: int) -> list[dict[str, Any]]:
@@ -180,21 +181,21 @@ class Feed:
         """
         entries = self.records.strip(name, limit)
         cells = [
-            _snapshot_cell(each) if isinstance(each, Snapshot) else _gap_cell(each)
+            snapshot_cell(each) if isinstance(each, Snapshot) else gap_cell(each)
             for each in entries
         ]
         since = cells[0]["at"] if cells else 0
         for fault in reversed(self.records.faults(name, limit)):
             if fault.received_ms >= since:
-                cell = _fault_cell(fault)
-                cells.insert(_place(cells, cell), cell)
+                cell = fault_cell(fault)
+                cells.insert(place(cells, cell), cell)
         return cells[-limit:]
 
     def _timeline(self, name: str) -> list[dict[str, Any]]:
         """What was out of the ordinary, oldest first."""
         entries: list[dict[str, Any]] = []
         for change in self.records.history(name, TIMELINE):
-            cell = _gap_cell(change)
+            cell = gap_cell(change)
             which = f"#{change.first}"
             if change.last > change.first:
                 which += f" to #{change.last}"
@@ -203,78 +204,23 @@ class Feed:
             text += f": {cell['reason']}" if cell["reason"] else ""
             entries.append({"at": change.at_ms, "is": change.verdict, "text": text})
         for fault in self.records.faults(name, TIMELINE):
-            text = f"{fault.verdict}: {_text(fault.reason)}"
+            text = f"{fault.verdict}: {bounded(fault.reason)}"
             entries.append({"at": fault.received_ms, "is": fault.verdict, "text": text})
         return sorted(entries, key=lambda entry: entry["at"])[-TIMELINE:]
-
-
-def image_url(snapshot: Snapshot) -> str | None:
-    """Where the page finds the picture: the same address for ever means the same bytes."""
-    if snapshot.image is None:
-        return None
-    digest = snapshot.digest.hex()[:16]
-    return f"/images/{snapshot.camera}/{snapshot.boot}/{snapshot.seq}/{digest}.jpg"
-
-
-def _snapshot_cell(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "boot": snapshot.boot,
-        "seq": snapshot.seq,
-        "is": snapshot.verdict,
-        "at": snapshot.received_ms,
-        "size": snapshot.size,
-        "latency": _number(snapshot.latency_ms),
-        "image": image_url(snapshot),
-    }
-
-
-def _gap_cell(gap: Gap | Change) -> dict[str, Any]:
-    reason = WHY_DROPPED.get(gap.reason, _text(gap.reason)) if gap.reason else None
-    place = gap.place if isinstance(gap, Gap) and gap.place != UNKNOWN else None
-    return {
-        "boot": gap.boot,
-        "seq": gap.first,
-        "to": gap.last,
-        "is": gap.verdict,
-        "at": gap.noted_ms if isinstance(gap, Gap) else gap.at_ms,
-        "reason": ", ".join(filter(None, (reason, place))) or None,
-    }
-
-
-def _fault_cell(fault: Fault) -> dict[str, Any]:
-    return {
-        "boot": fault.boot,
-        "seq": fault.seq,
-        "is": fault.verdict,
-        "at": fault.received_ms,
-        "size": fault.size,
-        "reason": _text(fault.reason),
-    }
-
-
-def _place(cells: list[dict[str, Any]], fault: dict[str, Any]) -> int:
-    """Where among the cells the fault belongs."""
-    for at, cell in enumerate(cells):
-        if fault["seq"] is None:
-            if cell["at"] > fault["at"]:
-                return at
-        elif (cell["boot"] or 0, cell["seq"] or 0) > (fault["boot"], fault["seq"]):
-            return at
-    return len(cells)
 
 
 def _live(camera: Camera) -> dict[str, Any]:
     health = camera.health or {}
     chain = health.get("chain_days")
-    days = [_number(each) for each in chain] if isinstance(chain, list) else []
+    days = [number(each) for each in chain] if isinstance(chain, list) else []
     states = {None: None, True: "online", False: "offline"}
     return {
         "state": states[camera.online],
         "counts": {str(verdict): count for verdict, count in camera.counts.items() if count},
         "shared": camera.shared_ms is not None and _now_ms() - camera.shared_ms < _SHARED_MS,
         "health": {
-            **{name: _number(health.get(name)) for name in _NUMBERS},
-            **_words(health, _WORDS),
+            **{name: number(health.get(name)) for name in _NUMBERS},
+            **words(health, _WORDS),
             "chain_days": min((each for each in days if each is not None), default=None),
         },
     }
@@ -282,21 +228,6 @@ def _live(camera: Camera) -> dict[str, Any]:
 
 def _at(row: Snapshot | Change | Fault) -> int:
     return row.at_ms if isinstance(row, Change) else row.received_ms
-
-
-def _words(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, str | None]:
-    values = {name: fields.get(name) for name in names}
-    return {name: _text(v) if isinstance(v, str) and v else None for name, v in values.items()}
-
-
-def _text(value: str) -> str:
-    return printable(value, 200)
-
-
-def _number(value: object) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if math.isfinite(value) and abs(value) <= _NUMBER_MAX else None
 
 
 def _now_ms() -> int:

@@ -28,7 +28,7 @@ SESSION_S = 30 * 24 * 3600
 HEAD_MAX = 16 * 1024
 _TARGET_MAX = 1024
 # Beside a loopback address without a session: what holds nothing of any camera.
-_OPEN = ("/", "/api/session", "/static/")
+_OPEN = ("/", "/api/session")
 _TOKEN_LEAST, _TOKEN_MOST = 16, 256
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"

@@ -55,7 +55,6 @@ def serving(watcher: Watcher, wanted: Wanted) -> Iterator[Address]:
     token = Token(wanted.token or options.folder / "page.token")
     listener = _listen(wanted)
     with listener, Records(options.ledger) as records:
-        # In the server's own thread: its locks belong to that thread's loop.
         site = Site(Feed(records, watcher.view), options, token)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -20,7 +20,8 @@ from broker.errors import UserError
 from camera import stamp, topics
 from host_tools.exchange import Verb, exchange, outcome, request_of
 from host_tools.watch.options import Options
-from host_tools.watch.web.feed import Cursor, Feed, image_url
+from host_tools.watch.web.cells import image_url
+from host_tools.watch.web.feed import Cursor, Feed
 from host_tools.watch.web.gate import SESSION_S, Gate, Token
 from host_tools.watch.web.metrics import Metrics
 from host_tools.watch.web.pulse import Pulse
@@ -34,7 +35,7 @@ _WRONG_S = 0.5
 
 
 class Site:
-    """What the routes share. folder: the watcher's data folder, where the pictures are."""
+    """What the routes share. options: those of the watcher."""
 
     def __init__(self, feed: Feed, options: Options, token: Token) -> None:
         self._feed = feed
