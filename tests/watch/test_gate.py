@@ -39,6 +39,7 @@ def test_every_answer_is_hardened(site: Site) -> None:
         headers = site.ask(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
+        assert "require-trusted-types-for 'script'" in policy
         assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"

@@ -111,7 +111,8 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                headers.setdefault("cache-control", "no-store")
+                is_static = scope["path"].startswith("/static/")
+                headers.setdefault("cache-control", "no-cache" if is_static else "no-store")
             await send(message)
 
         refusal = self._refusal(scope)
