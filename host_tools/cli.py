@@ -10,6 +10,7 @@ from host_tools import config, demo, send
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
+from host_tools.watch import report_command
 
 app = typer.Typer(
     help="A camera that knows whom it is talking to, and a host that can prove what arrived.",
@@ -21,6 +22,7 @@ app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
 app.command("send")(send.send)
 app.command("watch", cls=watch_command.Watch)(watch_command.watch)
+app.command("report")(report_command.report)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
 app.command("bundle")(deploy_command.bundle)
 app.command("demo")(demo.demo)

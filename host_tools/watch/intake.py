@@ -27,6 +27,8 @@ from host_tools.watch.verdicts import VERIFIED, Dropped, Judgement, Missing, Tra
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
 CAMERAS_MAX = 1000
+# While two cameras share an id that is told so often.
+SHARED_AGAIN_S = 600
 # Of so many snapshots the files are begun while the next ones are being judged.
 FILES_AT_ONCE = 16
 # Health is recorded for plots so often at most, in seconds, however often it is sent.
@@ -154,6 +156,8 @@ class Intake:
                 acknowledged[mark] = max(health.seq, acknowledged.get(mark, 0))
                 # At once: the record says that these are dropped, but not that anybody was told.
                 self._lose(gathered, camera, camera.track.tick(now))
+                if health.up and camera.twins.report(health.boot, *health.up):
+                    self._share(gathered, camera)
             latency = None if camera.latency_ms is None else round(camera.latency_ms)
             self._set(
                 gathered,
@@ -178,8 +182,8 @@ class Intake:
                 )
         return None
 
-    def state(self, name: str, payload: bytes) -> None:
-        """A message on the state topic: birth or will."""
+    def state(self, name: str, payload: bytes, *, retained: bool = False) -> None:
+        """A message on the state topic: birth or will. Retained: it may be old news."""
         state = read_state(payload)
         if state is None:
             return self._unusable(name, "state", payload)
@@ -191,6 +195,9 @@ class Intake:
                 # The will of a connection that this camera has replaced since.
                 return None
             camera.state = state
+            is_birth = state.online and not retained
+            if is_birth and camera.twins.report(state.boot, state.conn, 0):
+                self._share(gathered, camera)
             at_ms = _now_ms()
             birth = {"birth": json.dumps(state.said), "birth_ms": at_ms} if state.online else {}
             self._set(
@@ -286,6 +293,7 @@ class Intake:
             identity = (camera.name, *arrival.identity)
             known = gathered.digests.get(identity) or self._ledger.digest(*identity)
             if known not in (None, arrival.digest):
+                self._share(gathered, camera)
                 return track.unverifiable(
                     "another snapshot has this boot and seq: two cameras share the id, "
                     "or the camera lost its boot counter; give it another id"
@@ -372,6 +380,18 @@ class Intake:
                 )
             )
             gathered.changed[camera.name] = camera
+
+    def _share(self, gathered: _Gathered, camera: Seen) -> None:
+        """Note that two cameras use this id; tell it now and then."""
+        is_news = time.time() - camera.shared_at > SHARED_AGAIN_S
+        if is_news:
+            camera.shared_at = time.time()
+            self._set(gathered, camera, shared_ms=_now_ms())
+            text = (
+                f"two cameras use the id {camera.name}, or one lost its boot counter; "
+                "give one of them another id, and account"
+            )
+            gathered.events.append(Event("note", text, camera.name))
 
     def _set(self, gathered: _Gathered, camera: Seen, **fields: object) -> None:
         gathered.changed[camera.name] = camera

@@ -303,7 +303,7 @@ class Records:
     def counts(
         self, camera: str, since_ms: int | None = None, until_ms: int | None = None
     ) -> dict[str, int]:
-        """How many payloads with each verdict arrived in this time; duplicates are not on record."""
+        """How many payloads with each verdict arrived in this time, but for duplicates."""
         found: dict[str, int] = {}
         for table in (snapshots, faults):
             query = _of(table, select(table.c.verdict, func.count().label("count")), camera)

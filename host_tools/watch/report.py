@@ -3,9 +3,10 @@
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Literal
 
 from broker.errors import UserError
@@ -62,11 +63,7 @@ class Report:
     periods: Sequence[Period]
     gaps: Sequence[Gap]
     gaps_left_out: int
-    latencies: dict[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
-
-    @property
-    def lost(self) -> int:
-        return sum(period.missing + period.dropped for period in self.periods)
+    latencies: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
 
 def make(
@@ -142,7 +139,7 @@ def _edges(begin_ms: int, end_ms: int, by: By) -> list[int]:
 def _periods(
     records: Records, camera: str, edges: Sequence[int], lost: Sequence[Gap]
 ) -> Iterator[Period]:
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         counts = records.counts(camera, begin, end)
         gaps = [gap for gap in lost if begin <= gap.noted_ms < end]
         missing = sum(gap.size for gap in gaps if gap.verdict == Verdict.MISSING)
@@ -168,6 +165,13 @@ def _percentiles(values: Sequence[int]) -> dict[int, int]:
     first = bisect_right(values, -LATENCY_MAX_MS)
     near = values[first : bisect_right(values, LATENCY_MAX_MS)]
     return {each: near[math.ceil(each / 100 * len(near)) - 1] for each in PERCENTILES if near}
+
+
+def percent(part: float | None) -> str:
+    """For people. Only what is complete is 100 %."""
+    if part is None:
+        return "-"
+    return "100 %" if part == 1 else f"{math.floor(part * 10_000) / 100:.2f} %"
 
 
 def moment(ms: int) -> str:

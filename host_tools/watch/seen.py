@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from host_tools.watch.evidence import Arrival, Health, State
+from host_tools.watch.twins import Twins
 from host_tools.watch.verdicts import Track, Verdict
 
 # The latency shown is the median of this many snapshots.
@@ -27,6 +28,7 @@ class CameraView:
     latency_ms: float | None  # with the error of the camera's clock in it
     path: Path | None  # the latest verified snapshot
     fault: str  # of the last snapshot that was not accepted in this run, or ""
+    shared_at: float = 0  # when it was last seen that two cameras use this id; 0: never
 
 
 @dataclass
@@ -43,9 +45,11 @@ class Seen:
     latencies: deque[int] = field(default_factory=lambda: deque(maxlen=LATENCIES))
     sampled_at: float = 0  # when its health was last recorded for plots
     fault: str = ""
+    twins: Twins = field(default_factory=Twins)
+    shared_at: float = 0
 
     def copy(self) -> "Seen":
-        """As it is now; the track is the same one."""
+        """As it is now; the track, and what it knows of twins, are the same ones."""
         return replace(self, run=Counter(self.run), latencies=self.latencies.copy())
 
     @property
@@ -65,4 +69,5 @@ class Seen:
             latency_ms=self.latency_ms,
             path=latest if latest.exists() else None,
             fault=self.fault,
+            shared_at=self.shared_at,
         )

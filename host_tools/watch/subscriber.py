@@ -203,7 +203,8 @@ class Watcher:
             return partial(intake.stray, message.size)
         camera, kind = place
         if kind == topics.STATE:
-            return partial(intake.state, camera, payload[: REPORT_MAX + 1])
+            report = payload[: REPORT_MAX + 1]
+            return partial(intake.state, camera, report, retained=message.retain)
         if kind == topics.HEALTH:
             report = payload[: REPORT_MAX + 1]
             return partial(intake.health, camera, report, retained=message.retain)

@@ -49,13 +49,13 @@ class Figure:
 
 def measure(cameras: int, count: int, rounds: int, folder: Path) -> Figure:
     """Both speeds with so many cameras, `count` messages a round. folder: an empty one."""
-    with _mosquitto(folder, cameras) as endpoint:
+    with mosquitto(folder, cameras) as endpoint:
         config = write_settings(folder / "watcher", endpoint)
         _watch(config, 0)
         _count(endpoint, 0)
         bare, watcher, sent = [], [], 0
         for number in range(rounds):
-            _fill(endpoint, cameras, sent, count)
+            publish_all(endpoint, cameras, sent, count)
             sent += count
             # By turns, so that neither always has the machine as the other left it.
             for turn in ("bw", "wb")[number % 2]:
@@ -68,7 +68,7 @@ def measure(cameras: int, count: int, rounds: int, folder: Path) -> Figure:
 
 
 @contextlib.contextmanager
-def _mosquitto(folder: Path, cameras: int) -> Iterator[Endpoint]:
+def mosquitto(folder: Path, cameras: int) -> Iterator[Endpoint]:
     """mosquitto with its own window of messages, and a queue without a limit."""
     authority = Authority(folder / "authority", ("localhost",))
     chain = authority.ensure()[0]
@@ -87,14 +87,14 @@ def _name(number: int) -> str:
     return f"cam{number + 1}"
 
 
-def _fill(endpoint: Endpoint, cameras: int, sent: int, count: int) -> None:
+def publish_all(endpoint: Endpoint, cameras: int, sent: int, count: int, size: int = SIZE) -> None:
     """Have the cameras publish so many snapshots, one after the other."""
     clients = [endpoint.raw(_name(number)) for number in range(cameras)]
     for client in clients:
         client.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for number in range(sent, sent + count):
         name, seq = _name(number % cameras), number // cameras + 1
-        snapshot = stamped(name, seq, original=jpeg(number, SIZE))
+        snapshot = stamped(name, seq, original=jpeg(number, size))
         client = clients[number % cameras]
         client.send(publish(topics.topic("cameras", name, topics.JPEG), snapshot, qos=1))
         assert client.receive()[0] == PUBACK
