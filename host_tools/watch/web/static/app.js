@@ -190,6 +190,7 @@ addEventListener("unlocked", () => {
 
 dress(localStorage.getItem("theme"));
 onChange(() => page?.draw(now()));
+know(false);
 setInterval(tick, 1000);
 await unlockByAddress();
 await load();

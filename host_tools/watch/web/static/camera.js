@@ -98,10 +98,7 @@ export class Page {
   }
 
   async send(verb, value) {
-    if (!isUnlocked) {
-      addEventListener("unlocked", () => this.send(verb, value), { once: true });
-      return askForToken();
-    }
+    if (!isUnlocked && !await askForToken()) return;
     set(this.said, "data-is", null);
     say(this.said, `${verb}: waiting for the camera`);
     const [status, answer] = await ask(`/api/cameras/${this.camera.name}/commands`, { do: verb, value });

@@ -52,10 +52,12 @@ export async function unlockByAddress() {
   await unlock(given);
 }
 
+// Whether it was given, as soon as the dialog is closed.
 export function askForToken() {
   fault.textContent = "";
   field.value = "";
   dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(isUnlocked), { once: true }));
 }
 
 dialog.querySelector("form").addEventListener("submit", async (event) => {
