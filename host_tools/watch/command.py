@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from broker.errors import UserError
 from host_tools.config import CONFIG, ConfigFile, SecretsFile
 from host_tools.watch import display, home_assistant, options, retention
+from host_tools.watch.report import parse_time
 from host_tools.watch.table import FOOTER
 from host_tools.watch.web.server import LOOPBACK, PORT, Wanted, serving
 
@@ -72,6 +73,14 @@ def watch(
         str | None,
         typer.Option(help="Show this camera only; the others are recorded all the same."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="NDJSON only: begin with what the ledger has from then on (90m, 24h, 7d ago, "
+            "or a date).",
+        ),
+    ] = None,
     reorder: Annotated[
         float, typer.Option(min=0, help="Seconds until an overtaken snapshot counts as missing.")
     ] = 10.0,
@@ -126,10 +135,18 @@ def watch(
         print(f"removed from Home Assistant: {', '.join(removed) or 'none was announced'}")
         return
     stop = display.interrupted()
+    since_ms = None if since is None else parse_time(since)
     footer = [*FOOTER]
     with ExitStack() as stack:
         watcher = stack.enter_context(
-            display.shown(chosen, stop, camera=camera, ndjson=ndjson, footer=lambda: footer)
+            display.shown(
+                chosen,
+                stop,
+                camera=camera,
+                ndjson=ndjson,
+                since_ms=since_ms,
+                footer=lambda: footer,
+            )
         )
         if web:
             address = stack.enter_context(serving(watcher, wanted))

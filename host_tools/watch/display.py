@@ -18,6 +18,7 @@ from broker.errors import UserError
 from host_tools.watch import outcome
 from host_tools.watch.events import Event
 from host_tools.watch.options import Options
+from host_tools.watch.recorded import recorded
 from host_tools.watch.subscriber import Watcher
 from host_tools.watch.table import FOOTER, render
 
@@ -40,22 +41,31 @@ def shown(
     *,
     camera: str | None = None,
     ndjson: bool = False,
+    since_ms: int | None = None,
     footer: Callable[[], Sequence[str]] = lambda: FOOTER,
 ) -> Iterator[Watcher]:
     """A running watcher, shown for the length of the block.
 
-    camera: show only this one; ndjson: also on a terminal; footer: lines under the table;
+    camera: show only this one; ndjson: also on a terminal; since_ms: in NDJSON first what the
+    ledger has from then on (Unix time in ms); footer: lines under the table;
     stop is set when nobody reads the NDJSON any longer. Raises UserError at the end when it
     could not be written.
     """
     # Not console.is_terminal: FORCE_COLOR makes that true of a pipe.
     if ndjson or not sys.stdout.isatty():
         printer = _Printer(camera, stop)
+        if since_ms is not None:
+            for event in recorded(options, since_ms):
+                printer.tell(event)
         with Watcher(options, printer.tell) as watcher:
             yield watcher
         if printer.failure:
             raise UserError(printer.failure)
         return
+    if since_ms is not None:
+        raise UserError(
+            "--since is for --ndjson; what was before is in anchorcam report", exit_code=2
+        )
     console = Console()
     with (
         Watcher(options) as watcher,

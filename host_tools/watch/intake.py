@@ -244,7 +244,8 @@ class Intake:
         with self._camera(name) as (camera, gathered):
             if camera is None:
                 return
-            at = time.time()
+            # As the ledger has it, to the millisecond.
+            at = _now_ms() / 1000
             judgement = self._judge(camera, gathered, arrival)
             gathered.changed[name] = camera
             camera.run[judgement.verdict] += 1

@@ -193,6 +193,12 @@ class Records:
             snapshot, change, fault = db.execute(select(*last)).one()
         return snapshot or 0, change or 0, fault or 0
 
+    def id_before(self, moment_ms: int) -> int:
+        """The id of the last snapshot that arrived before this moment, 0: none did."""
+        query = select(func.max(snapshots.c.id)).where(snapshots.c.received_ms < moment_ms)
+        with self._reading() as db:
+            return int(db.scalar(query) or 0)
+
     def after(self, id: int, limit: int = 500, camera: str | None = None) -> list[Snapshot]:
         """Up to `limit` snapshots that arrived after the one with this id, in that order."""
         query = select(snapshots).where(snapshots.c.id > id).order_by(snapshots.c.id).limit(limit)
@@ -248,7 +254,7 @@ class Records:
         query = _between(query, gaps.c.noted_ms, since_ms, until_ms)
         return self._gaps(query.order_by(gaps.c.id).limit(limit))
 
-    def history(self, camera: str | None = None, limit: int = 1000) -> list[Change]:
+    def history(self, camera: str | None = None, limit: int | None = 1000) -> list[Change]:
         """The last changes of verdicts, the latest first."""
         query = _of(history, select(history), camera).order_by(history.c.id.desc()).limit(limit)
         return [Change(**row) for row in self._rows(query)]

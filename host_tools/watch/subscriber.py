@@ -1,11 +1,12 @@
 """The watcher: takes snapshots off the broker, and acknowledges only what is on disk."""
 
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +33,7 @@ DISK_RETRY_S = 1.0
 # While nothing can be stored this many bytes are kept here; then the broker has to keep them.
 INBOX_MAX = 32 * 1024 * 1024
 EVENTS_KEPT = 8
+_SWITCH_S = 0.0002
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class View:
     trouble: str  # why there is no connection, or nothing can be stored; "" if all is well
     cameras: list[CameraView]
     events: list[Event]  # the last few that have a text, oldest first
+
+
+@lru_cache(maxsize=4096)
+def _place(prefix: str, topic: bytes) -> tuple[str, str] | None:
+    """The camera and the kind of this topic; None: it is none of ours."""
+    try:
+        place: tuple[str, str] | None = topics.split(prefix, topic.decode())
+    except UnicodeDecodeError:
+        return None
+    return place
 
 
 class Watcher:
@@ -95,6 +107,8 @@ class Watcher:
             raise
         self._is_new = not self._intake.view()
         self._session = Session(options, context, self._ledger.name, self._take_in)
+        # A thread that comes back from the disk would wait 5 ms for one that computes.
+        sys.setswitchinterval(_SWITCH_S)
         self._storer.start()
         self._reader.start()
 
@@ -195,10 +209,7 @@ class Watcher:
 
     def _meaning(self, message: mqtt.Message) -> Callable[[], None]:
         intake, payload = self._intake, message.payload
-        try:
-            place = topics.split(self.options.prefix, message.topic.decode())
-        except UnicodeDecodeError:
-            place = None
+        place = _place(self.options.prefix, message.topic)
         if place is None:
             return partial(intake.stray, message.size)
         camera, kind = place

@@ -15,6 +15,9 @@ from host_tools.watch.verdicts import Verdict
 # From this many columns on the anchor and the rarer verdicts have columns of their own;
 # below, they follow the path of the camera's latest snapshot.
 WIDE = 118
+# Renewal begins when a third of a certificate's life is left; of 90 days, and later of 45.
+DAYS_ENOUGH = 14
+DAYS_FEW = 3
 _RARE = (Verdict.REORDERED, Verdict.DROPPED, Verdict.UNVERIFIABLE)
 
 # Heading on a narrow and on a wide terminal, and the style of a number that is not 0.
@@ -55,7 +58,8 @@ def _table(view: View, *, wide: bool) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("clock", no_wrap=True)
     if wide:
-        table.add_column("anchor", no_wrap=True, overflow="ellipsis", max_width=16)
+        table.add_column("anchor", no_wrap=True, overflow="ellipsis", max_width=14)
+        table.add_column("days", justify="right", no_wrap=True)
     table.add_column("last snapshot", no_wrap=True)
     for verdict in shown:
         table.add_column(_COUNTS[verdict][wide], justify="right", no_wrap=True)
@@ -66,7 +70,7 @@ def _table(view: View, *, wide: bool) -> Table:
             Text(camera.name, style="bold"),
             _state(camera),
             _clock(camera),
-            *([Text(anchor.removesuffix(".der"))] if wide else []),
+            *([Text(anchor.removesuffix(".der")), _days(camera)] if wide else []),
             _last(camera),
             *(_number(camera, verdict) for verdict in shown),
             _latency(camera),
@@ -110,15 +114,30 @@ def _latency(camera: CameraView) -> Text:
     return Text("clock?" if far else f"{camera.latency_ms:.0f}", style="yellow" if far else "")
 
 
+def _days(camera: CameraView) -> Text:
+    """Until the first of its broker's certificates expires, or its anchor."""
+    days = camera.health.days
+    if days is None:
+        return Text("-", style="dim")
+    near, far = (days < limit for limit in (DAYS_FEW, DAYS_ENOUGH))
+    return Text(str(days), style="bold red" if near else "yellow" if far else "")
+
+
 def _below(camera: CameraView, *, wide: bool) -> Text | None:
-    parts: list[str | tuple[str, str]] = []
+    parts: list[str | Text | tuple[str, str]] = []
     if camera.path:
         parts.append((str(camera.path), "cyan"))
     if camera.health.spooled:
         parts.append((f"{camera.health.spooled} still in its spool", "yellow"))
+    if camera.shared_at:
+        parts.append(("two cameras use this id", "bold red"))
+    if camera.health.last_error:
+        parts.append((f"last failure: {camera.health.last_error}", "yellow"))
     if not wide:
         if camera.health.anchor:
             parts.append(f"anchor {camera.health.anchor}")
+        if camera.health.days is not None:
+            parts.append(Text.assemble(_days(camera), " days to expiry"))
         parts += [f"{camera.counts[each]} {each}" for each in _RARE if camera.counts[each]]
     listed = Text(", ").join(Text.assemble(part) for part in parts)
     return Text.assemble((f"{camera.name}: ", "dim"), listed) if parts else None

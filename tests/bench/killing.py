@@ -5,25 +5,21 @@ lost, counted twice, or not what was sent.
 """
 
 import argparse
-import contextlib
 import random
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from host_tools.watch.evidence import check
 from host_tools.watch.records import Records
 from host_tools.watch.schema import location
 from host_tools.watch.verdicts import Verdict
-from tests.bench.watcher import mosquitto, publish_all
-from tests.brokers import REPOSITORY, Endpoint
+from tests.bench.watcher import mosquitto, publish_all, watching
+from tests.brokers import Endpoint
 from tests.watch.conftest import write_settings
 
 CAMERA = "cam1"
@@ -46,12 +42,12 @@ def measure(count: int, folder: Path, seed: int, size: int = 30_000) -> Outcome:
     with mosquitto(folder, cameras=1) as endpoint:
         config = write_settings(folder / "watcher", endpoint)
         data = config.parent / "data"
-        with _watching(config):
+        with watching(config):
             pass
         publisher = threading.Thread(target=_publish, args=(endpoint, count, size))
         publisher.start()
         while _rows(data) < count:
-            with _watching(config):
+            with watching(config):
                 # At any moment of storing: most of them are in the first seconds of a queue.
                 end = time.monotonic() + chance.uniform(0, 0.5)
                 while time.monotonic() < end and _rows(data) < count:
@@ -60,36 +56,6 @@ def measure(count: int, folder: Path, seed: int, size: int = 30_000) -> Outcome:
         publisher.join()
         _judge(data, outcome)
     return outcome
-
-
-@contextlib.contextmanager
-def _watching(config: Path) -> Iterator[None]:
-    """A watcher that has connected, killed at the end of the block."""
-    watcher = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "host_tools", "watch", str(config)),
-            *("--data", str(config.parent / "data")),
-        ],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert watcher.stdout
-    reader = threading.Thread(target=_drain, args=[watcher.stdout], daemon=True)
-    try:
-        assert watcher.stdout.readline(), "the watcher ended"
-        reader.start()
-        yield
-    finally:
-        watcher.kill()
-        watcher.wait()
-        reader.join()
-        watcher.stdout.close()
-
-
-def _drain(stream: IO[str]) -> None:
-    for _ in stream:
-        pass
 
 
 def _publish(endpoint: Endpoint, count: int, size: int) -> None:

@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 from broker.authority import Authority
 from camera import topics
@@ -144,6 +146,36 @@ def _watch(config: Path, count: int) -> float:
         process.terminate()
     assert process.wait(PATIENCE_S) == 0
     return ended - began
+
+
+@contextlib.contextmanager
+def watching(config: Path, *arguments: str) -> Iterator[int]:
+    """A watcher that has connected, killed at the end of the block; its process id."""
+    watcher = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "host_tools", "watch", str(config)),
+            *("--data", str(config.parent / "data"), *arguments),
+        ],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watcher.stdout
+    reader = threading.Thread(target=_drain, args=[watcher.stdout], daemon=True)
+    try:
+        assert watcher.stdout.readline(), "the watcher ended"
+        reader.start()
+        yield watcher.pid
+    finally:
+        watcher.kill()
+        watcher.wait()
+        reader.join()
+        watcher.stdout.close()
+
+
+def _drain(stream: IO[str]) -> None:
+    for _ in stream:
+        pass
 
 
 def _main() -> int:

@@ -10,7 +10,7 @@ from tests.bench import killing
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    count = int(os.environ.get("KILLED_SNAPSHOTS", "1500"))
+    count = int(os.environ.get("KILLED_SNAPSHOTS", "800"))
     outcome = killing.measure(count, tmp_path, seed=os.getpid(), size=5000)
     assert outcome.wrong == []
     assert (outcome.rows, outcome.kills > 0) == (count, True)

@@ -78,6 +78,17 @@ def test_what_is_spooled_and_dropped_is_shown(width: int) -> None:
     assert "spool" not in drawn(view(camera()), width)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_expiry_the_last_failure_and_a_shared_id_are_shown(width: int) -> None:
+    health = Health(anchor="test-root-x1.der", days=2, last_error="timeout")
+    text = drawn(view(camera(health=health, shared_at=1.0)), width)
+    lines, text = text.splitlines(), " ".join(text.split())
+    assert "last failure: timeout" in text
+    assert "two cameras use this id" in text
+    assert ("2 days to expiry" if width == 80 else " 2 ") in text
+    assert max(map(len, lines)) <= width
+
+
 def test_no_colour_but_on_a_terminal() -> None:
     assert "\x1b" not in drawn(view(camera()), 80)
     assert "\x1b[" in drawn(view(camera()), 80, color=True)

@@ -156,6 +156,23 @@ def test_full_disk_pauses_and_loses_nothing(
     ]
 
 
+def test_since_begins_with_what_is_on_record(
+    watch: Watch, config: Path, publisher: Publisher
+) -> None:
+    camera = publisher.camera
+    before = watch(config, "--reorder", "0", "--since", "1h").connected()
+    publisher.send(*(stamped(camera, seq) for seq in (1, 4)))
+    before.event(event="missing", camera=camera)
+    before.end()
+    publisher.send(stamped(camera, 5))
+    watcher = watch(config, "--since", "1h", "--camera", camera)
+    watcher.wait_snapshots(camera, 1, seq=5)
+    told = [(event["event"], event["seq"]) for event in watcher.events if "seq" in event]
+    assert told == [("snapshot", 1), ("snapshot", 4), ("missing", 2), ("snapshot", 5)]
+    assert watcher.snapshots(camera, seq=1) == before.snapshots(camera, seq=1)
+    assert watch(config, "--since", "yesterday").end(None).status == 2
+
+
 @pytest.fixture
 def own_data(tmp_path: Path, made_once: Path) -> Path:
     """A broker's data folder, certificates included."""
