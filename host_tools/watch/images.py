@@ -34,7 +34,7 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         """Bring the files to what the journal of the last time says."""
-        self._folder = folder
+        self.folder = folder
         self._journal = folder / "images.journal"
         self._old = folder / "images.journal.old"
         self._handle = -1
@@ -70,7 +70,7 @@ class Images:
     def has(self, name: str, size: int) -> bool:
         """Whether this file is there, whole."""
         try:
-            return os.stat(f"{self._folder}/{name}").st_size == size
+            return os.stat(f"{self.folder}/{name}").st_size == size
         except FileNotFoundError:
             return False
 
@@ -78,7 +78,7 @@ class Images:
         """Delete these, and the folders that are empty then; nothing may be being written."""
         folders = set()
         for name in names:
-            path = self._folder / name
+            path = self.folder / name
             path.unlink(missing_ok=True)
             folders |= {path.parent, path.parent.parent}
         for folder in sorted(folders, reverse=True):
@@ -92,7 +92,7 @@ class Images:
         path = self.latest(camera)
         temporary = path.with_name(".latest.tmp")
         temporary.unlink(missing_ok=True)
-        os.link(self._folder / name, temporary)
+        os.link(self.folder / name, temporary)
         try:
             os.replace(temporary, path)
         except OSError:
@@ -101,7 +101,7 @@ class Images:
 
     def latest(self, camera: str) -> Path:
         """Where a viewer finds the camera's newest snapshot, whatever happens to the others."""
-        return self._folder / camera / "latest.jpg"
+        return self.folder / camera / "latest.jpg"
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         pieces = []
@@ -110,7 +110,7 @@ class Images:
             pieces += [_HEAD.pack(_MAGIC, len(encoded), len(content)) + encoded, content]
         self._append(pieces)
         for name, content in files.items():
-            _write(f"{self._folder}/{name}", content)
+            _write(f"{self.folder}/{name}", content)
 
     def _sync(self) -> None:
         if self._handle >= 0:
@@ -134,7 +134,7 @@ class Images:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(handle, 0, JOURNAL_BYTES)
             os.fsync(handle)
-            _sync_folder(self._folder)
+            _sync_folder(self.folder)
         except BaseException:
             os.close(handle)
             raise
@@ -162,14 +162,14 @@ class Images:
 
     def _settle(self, journal: Path) -> None:
         if journal.exists():
-            _sync_all(self._folder)
+            _sync_all(self.folder)
             journal.unlink()
 
     def _recover(self, journal: Path) -> None:
         if not journal.exists():
             return
         for name, content in _records(journal):
-            path = self._folder / name
+            path = self.folder / name
             if not path.exists() or path.read_bytes() != content:
                 _write(os.fspath(path), content)
         self._settle(journal)

@@ -2,15 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.errors import UserError
 from host_tools.watch import images
-from host_tools.watch.events import Event, loss
+from host_tools.watch.events import Event
 from host_tools.watch.evidence import (
     REPORT_MAX,
     Arrival,
@@ -19,38 +17,18 @@ from host_tools.watch.evidence import (
     read_health,
     read_state,
 )
+from host_tools.watch.gathering import Gathered, now_ms
 from host_tools.watch.images import Images
-from host_tools.watch.ledger import Batch, Change, Fault, Ledger, LedgerError, Row
+from host_tools.watch.ledger import Ledger, LedgerError
 from host_tools.watch.retention import Keep, Retention
 from host_tools.watch.seen import CameraView, Seen
-from host_tools.watch.verdicts import VERIFIED, Dropped, Judgement, Missing, Track, Verdict
+from host_tools.watch.verdicts import VERIFIED, Judgement, Track, Verdict
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
 CAMERAS_MAX = 1000
-# While two cameras share an id that is told so often.
-SHARED_AGAIN_S = 600
-# Of so many snapshots the files are begun while the next ones are being judged.
-FILES_AT_ONCE = 16
 # Health is recorded for plots so often at most, in seconds, however often it is sent.
 SAMPLE_S = 1.0
 _FOR_EVER = Keep()
-
-
-@dataclass
-class _Gathered:
-    """What messages that are stored together come to, until they are.
-
-    before: the cameras as they were, None: not yet known; newest: the newest file of each.
-    """
-
-    batch: Batch = field(default_factory=Batch)
-    files: dict[str, bytes] = field(default_factory=dict)  # that are not begun
-    writing: list[Future[None]] = field(default_factory=list)
-    digests: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    newest: dict[str, str] = field(default_factory=dict)
-    changed: dict[str, Seen] = field(default_factory=dict)
-    before: dict[str, Seen | None] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
 
 
 class Intake:
@@ -78,7 +56,7 @@ class Intake:
         self._reorder_s = reorder_s
         self._tell = tell
         self._cameras: dict[str, Seen] = {}
-        self._gathered: _Gathered | None = None
+        self._gathered: Gathered | None = None
         # Whose verdict state in memory is not the one that is on disk.
         self._stale: set[str] = set()
         # Each camera's newest file, while latest.jpg is another.
@@ -117,7 +95,7 @@ class Intake:
             yield
             return
         self._reload()
-        gathered = self._gathered = _Gathered()
+        gathered = self._gathered = Gathered(self._images)
         try:
             yield
             self._commit(gathered)
@@ -146,7 +124,7 @@ class Intake:
             if camera is None:
                 return None
             camera.health = health
-            now, at_ms = time.monotonic(), _now_ms()
+            now, at_ms = time.monotonic(), now_ms()
             if not retained and health.boot is not None and health.seq is not None:
                 camera.track.health(
                     health.boot, health.seq, now, held=health.held, drops=health.drops
@@ -155,12 +133,11 @@ class Intake:
                 acknowledged = gathered.batch.acknowledged
                 acknowledged[mark] = max(health.seq, acknowledged.get(mark, 0))
                 # At once: the record says that these are dropped, but not that anybody was told.
-                self._lose(gathered, camera, camera.track.tick(now))
+                gathered.lose(camera, camera.track.tick(now))
                 if health.up and camera.twins.report(health.boot, *health.up):
-                    self._share(gathered, camera)
+                    gathered.share(camera)
             latency = None if camera.latency_ms is None else round(camera.latency_ms)
-            self._set(
-                gathered,
+            gathered.set(
                 camera,
                 health=json.dumps(health.said),
                 health_ms=at_ms,
@@ -197,11 +174,10 @@ class Intake:
             camera.state = state
             is_birth = state.online and not retained
             if is_birth and camera.twins.report(state.boot, state.conn, 0):
-                self._share(gathered, camera)
-            at_ms = _now_ms()
+                gathered.share(camera)
+            at_ms = now_ms()
             birth = {"birth": json.dumps(state.said), "birth_ms": at_ms} if state.online else {}
-            self._set(
-                gathered,
+            gathered.set(
                 camera,
                 online=state.online,
                 boot=state.boot,
@@ -231,7 +207,7 @@ class Intake:
             for name, camera in list(self._cameras.items()):
                 if news := camera.track.tick(time.monotonic()):
                     with self._camera(name) as (_, gathered):
-                        self._lose(gathered, camera, news)
+                        gathered.lose(camera, news)
         self._retention.turn()
 
     def view(self) -> list[CameraView]:
@@ -245,46 +221,25 @@ class Intake:
             if camera is None:
                 return
             # As the ledger has it, to the millisecond.
-            at = _now_ms() / 1000
+            at = now_ms() / 1000
             judgement = self._judge(camera, gathered, arrival)
             gathered.changed[name] = camera
             camera.run[judgement.verdict] += 1
-            latency = None if arrival.sent_ms is None else round(at * 1000) - arrival.sent_ms
             file = None
             if judgement.verdict in VERIFIED and arrival.identity:
-                file = self._keep(gathered, camera, arrival, judgement, payload, at)
+                file = gathered.keep(camera, arrival, judgement, payload, at)
                 if camera.track.newest == arrival.identity:
                     gathered.newest[name] = file
                     camera.last, camera.last_at = arrival, at
-                    if latency is not None:
-                        camera.latencies.append(latency)
+                    if arrival.sent_ms is not None:
+                        camera.latencies.append(round(at * 1000) - arrival.sent_ms)
             elif judgement.verdict is not Verdict.DUPLICATE:
-                self._refuse(gathered, camera, arrival, judgement, at)
+                gathered.refuse(camera, arrival, judgement, at)
             elif arrival.identity:
                 self._make_good(gathered, camera, arrival, payload)
-            boot, seq = arrival.identity or (None, None)
-            if judgement.was and boot and seq:
-                verdict, at_ms = judgement.verdict, round(at * 1000)
-                gathered.batch.changes.append(Change(name, boot, seq, seq, verdict, None, at_ms))
-            gathered.events.append(
-                Event(
-                    "snapshot",
-                    _line(name, arrival, judgement),
-                    name,
-                    {
-                        "boot": boot,
-                        "seq": seq,
-                        "verdict": judgement.verdict,
-                        "size": arrival.size,
-                        "latency_ms": latency,
-                        "reason": judgement.reason or None,
-                        "file": file and f"{self._folder}/{file}",
-                    },
-                    at,
-                )
-            )
+            gathered.tell_snapshot(camera, arrival, judgement, at, file)
 
-    def _judge(self, camera: Seen, gathered: _Gathered, arrival: Arrival) -> Judgement:
+    def _judge(self, camera: Seen, gathered: Gathered, arrival: Arrival) -> Judgement:
         track = camera.track
         if arrival.fault and arrival.unproven:
             return track.unverifiable(arrival.fault)
@@ -294,46 +249,15 @@ class Intake:
             identity = (camera.name, *arrival.identity)
             known = gathered.digests.get(identity) or self._ledger.digest(*identity)
             if known not in (None, arrival.digest):
-                self._share(gathered, camera)
+                gathered.share(camera)
                 return track.unverifiable(
                     "another snapshot has this boot and seq: two cameras share the id, "
                     "or the camera lost its boot counter; give it another id"
                 )
         return track.snapshot(*arrival.identity, time.monotonic())
 
-    def _keep(
-        self,
-        gathered: _Gathered,
-        camera: Seen,
-        arrival: Arrival,
-        judgement: Judgement,
-        payload: bytes,
-        at: float,
-    ) -> str:
-        """Note the file and the row of a verified snapshot; returns the file's name."""
-        assert arrival.identity
-        boot, seq = arrival.identity
-        file = images.name(camera.name, boot, seq)
-        self._write(gathered, file, payload)
-        gathered.digests[camera.name, boot, seq] = arrival.digest
-        received_ms = round(at * 1000)
-        gathered.batch.snapshots.append(
-            Row(
-                camera.name,
-                boot,
-                seq,
-                judgement.verdict,
-                arrival.size,
-                arrival.digest,
-                arrival.sent_ms,
-                received_ms,
-                file,
-            )
-        )
-        return file
-
     def _make_good(
-        self, gathered: _Gathered, camera: Seen, arrival: Arrival, payload: bytes
+        self, gathered: Gathered, camera: Seen, arrival: Arrival, payload: bytes
     ) -> None:
         """Keep the file of a duplicate if the first one's should be there and is not."""
         assert arrival.identity
@@ -342,64 +266,10 @@ class Intake:
             return
         is_wanted = not self._images.has(file, arrival.size)
         if is_wanted and self._ledger.image(camera.name, *arrival.identity) == file:
-            self._write(gathered, file, payload)
-
-    def _write(self, gathered: _Gathered, file: str, payload: bytes) -> None:
-        gathered.files[file] = payload
-        if len(gathered.files) >= FILES_AT_ONCE:
-            self._begin_writing(gathered)
-
-    def _begin_writing(self, gathered: _Gathered) -> None:
-        gathered.writing.append(self._images.write(gathered.files))
-        gathered.files = {}
-
-    def _refuse(
-        self, gathered: _Gathered, camera: Seen, arrival: Arrival, judgement: Judgement, at: float
-    ) -> None:
-        """Note what came and is no snapshot."""
-        camera.fault = judgement.reason
-        boot, seq = arrival.identity or (None, None)
-        received_ms = round(at * 1000)
-        verdict, reason = judgement.verdict, judgement.reason
-        gathered.batch.faults.append(
-            Fault(camera.name, boot, seq, verdict, arrival.size, reason, received_ms)
-        )
-
-    def _lose(self, gathered: _Gathered, camera: Seen, losses: Iterable[Missing | Dropped]) -> None:
-        for lost in losses:
-            gathered.events.append(loss(camera.name, lost))
-            dropped = isinstance(lost, Dropped)
-            gathered.batch.changes.append(
-                Change(
-                    camera.name,
-                    lost.boot,
-                    lost.first,
-                    lost.last,
-                    Verdict.DROPPED if dropped else Verdict.MISSING,
-                    lost.reason if isinstance(lost, Dropped) else None,
-                    _now_ms(),
-                )
-            )
-            gathered.changed[camera.name] = camera
-
-    def _share(self, gathered: _Gathered, camera: Seen) -> None:
-        """Note that two cameras use this id; tell it now and then."""
-        is_news = time.time() - camera.shared_at > SHARED_AGAIN_S
-        if is_news:
-            camera.shared_at = time.time()
-            self._set(gathered, camera, shared_ms=_now_ms())
-            text = (
-                f"two cameras use the id {camera.name}, or one lost its boot counter; "
-                "give one of them another id, and account"
-            )
-            gathered.events.append(Event("note", text, camera.name))
-
-    def _set(self, gathered: _Gathered, camera: Seen, **fields: object) -> None:
-        gathered.changed[camera.name] = camera
-        gathered.batch.fields.setdefault(camera.name, {}).update(fields)
+            gathered.write(file, payload)
 
     @contextmanager
-    def _camera(self, name: str) -> Iterator[tuple[Seen | None, _Gathered]]:
+    def _camera(self, name: str) -> Iterator[tuple[Seen | None, Gathered]]:
         """This camera, to be changed; None: there are too many."""
         with self.together():
             assert self._gathered
@@ -414,14 +284,13 @@ class Intake:
                     camera = self._cameras[name] = Seen(name, Track(self._reorder_s))
             yield camera, self._gathered
 
-    def _commit(self, gathered: _Gathered) -> None:
+    def _commit(self, gathered: Gathered) -> None:
         for name, camera in gathered.changed.items():
-            self._lose(gathered, camera, camera.track.news())
+            gathered.lose(camera, camera.track.news())
             gathered.batch.tracks[name] = camera.track.dump()
         if not gathered.changed:
             return
-        if gathered.files:
-            self._begin_writing(gathered)
+        gathered.begin_writing()
         for each in gathered.writing:
             each.result()
         # Both are synced at the same time, for to wait for the disk takes longer than all else.
@@ -441,13 +310,10 @@ class Intake:
             self._images.show(name, file)
             del self._newest[name]
 
-    def _undo(self, gathered: _Gathered) -> None:
+    def _undo(self, gathered: Gathered) -> None:
         for name, camera in gathered.before.items():
-            if camera is None:
-                del self._cameras[name]
-            else:
-                self._cameras[name] = camera
-                self._stale.add(name)
+            self._cameras[name] = camera or Seen(name, Track(self._reorder_s))
+            self._stale.add(name)
         try:
             self._reload()
         except LedgerError:
@@ -458,8 +324,10 @@ class Intake:
         if self._stale:
             saved = self._ledger.states()
             for name in self._stale:
-                track = self._load(saved[name]) if name in saved else Track(self._reorder_s)
-                self._cameras[name].track = track
+                if name in saved:
+                    self._cameras[name].track = self._load(saved[name])
+                else:
+                    del self._cameras[name]
             self._stale.clear()
 
     def _load(self, saved: str) -> Track:
@@ -474,14 +342,3 @@ class Intake:
         with self.together():
             assert self._gathered
             self._gathered.events.append(Event("note", text, camera))
-
-
-def _now_ms() -> int:
-    return round(time.time() * 1000)
-
-
-def _line(name: str, arrival: Arrival, judgement: Judgement) -> str:
-    if judgement.verdict is Verdict.DELIVERED:
-        return ""
-    which = f"{name} boot %d seq %d" % arrival.identity if arrival.identity else f"{name}"
-    return f"{which}: {judgement.verdict}, {judgement.reason}"

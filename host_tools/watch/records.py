@@ -6,13 +6,13 @@ Times in ms of Unix time, sizes in bytes, paths relative to the watcher's data f
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import URL, Connection, Row, Select, Table, and_, func, or_, select
+from sqlalchemy import URL, Column, Connection, Row, Select, Table, and_, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import UserError
@@ -279,9 +279,9 @@ class Records:
     ) -> list[Sample]:
         """Health over time, oldest first; of more than `most` every n-th."""
         wanted = [column for column in samples.c if column.name not in ("id", "camera")]
-        query = _of(samples, select(*wanted), camera).order_by(samples.c.at_ms)
-        rows = self._rows(_between(query, samples.c.at_ms, since_ms, until_ms))
-        return [Sample(**row) for row in _thinned(rows, most)]
+        query = _of(samples, select(*wanted), camera)
+        query = _between(query, samples.c.at_ms, since_ms, until_ms)
+        return [Sample(**row) for row in self._thinned(query, samples.c.at_ms, most)]
 
     def latencies(
         self, camera: str, since_ms: int, until_ms: int | None = None, most: int = 1000
@@ -292,9 +292,8 @@ class Records:
         """
         at, sent = snapshots.c.received_ms, snapshots.c.sent_ms
         query = _of(snapshots, select(at, (at - sent).label("latency")), camera)
-        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms).order_by(at)
-        rows = _thinned(self._rows(query), most)
-        return [(row["received_ms"], row["latency"]) for row in rows]
+        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms)
+        return [(row["received_ms"], row["latency"]) for row in self._thinned(query, at, most)]
 
     def latency_values(
         self, camera: str, since_ms: int | None = None, until_ms: int | None = None
@@ -362,6 +361,19 @@ class Records:
     def _rows(self, query: Select[Any]) -> list[Mapping[str, Any]]:
         with self._reading() as db:
             return [_plain(row) for row in db.execute(query)]
+
+    def _thinned(
+        self, query: Select[Any], moment: Column[Any], most: int
+    ) -> list[Mapping[str, Any]]:
+        """Its rows by this moment, oldest first; of more than `most` every n-th."""
+        rank = func.row_number().over(order_by=moment).label("rank")
+        numbered = query.add_columns(rank).subquery()
+        wanted = [column for column in numbered.c if column.name != "rank"]
+        with self._reading() as db:
+            count = db.scalar(select(func.count()).select_from(query.subquery())) or 0
+            step = max(1, -(-count // most))
+            every = select(*wanted).where((numbered.c.rank - 1) % step == 0)
+            return [_plain(row) for row in db.execute(every.order_by(numbered.c.rank))]
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -438,10 +450,6 @@ def _placed(row: Mapping[str, Any], acknowledged: int) -> list[Gap]:
         for first, last, place in parts
         if first <= last
     ]
-
-
-def _thinned(rows: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
-    return rows[:: -(-len(rows) // most)] if rows else rows
 
 
 def _object(text: str | None) -> Mapping[str, Any] | None:
