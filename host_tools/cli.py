@@ -6,7 +6,7 @@ import typer
 
 from broker import command as broker_command
 from broker.errors import UserError
-from host_tools import ask, config, demo, device_cert
+from host_tools import config, demo, device_cert, send
 from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
 from host_tools.virtual_camera import command as virtual_camera_command
@@ -22,8 +22,8 @@ app = typer.Typer(
 app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
 app.add_typer(anchor_command.app, name="anchor")
-app.command("ask")(ask.ask)
-app.command("watch")(watch_command.watch)
+app.command("send")(send.send)
+app.command("watch", cls=watch_command.Watch)(watch_command.watch)
 app.command("report")(report_command.report)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
 app.command("bundle")(deploy_command.bundle)

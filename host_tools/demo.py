@@ -24,6 +24,7 @@ from host_tools.virtual_camera.command import FramesFolder, frames_of
 from host_tools.virtual_camera.micropython import MicroPython
 from host_tools.watch import display, options
 from host_tools.watch.command import Expect, Timeout, check_timeout
+from host_tools.watch.web.server import Wanted, serving
 
 DATA = Path("data/demo")
 
@@ -63,12 +64,19 @@ def demo(
         console: deque[str] = deque(maxlen=_CONSOLE_LINES)
         board = Board(runtime, data / "flash", source, console.append)
 
+        page = ""
+
         def footer() -> list[str]:
             lines = [f"console of the camera  {line}" for line in console]
-            return [*lines, "Ctrl-C stops the camera, the watcher and the broker"]
+            return [*lines, page, "Ctrl-C stops the camera, the watcher and the broker"]
 
         chosen = options.load(ours, data / "watch")
-        with display.shown(chosen, stop, footer=footer) as watcher:
+        with (
+            display.shown(chosen, stop, footer=footer) as watcher,
+            serving(watcher, Wanted(port=0)) as address,
+        ):
+            page = f"in a browser  {address.plain}"
+            address.announce()
             # Or the first snapshots would reach nobody, and rightly be called missing.
             watcher.wait_connected(_CONNECT_S)
             board.power_on()

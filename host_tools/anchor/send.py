@@ -12,8 +12,9 @@ from broker.errors import UserError
 from camera import rules
 from camera.commands import ANCHOR_MAX_BYTES
 from host_tools.anchor import files
-from host_tools.ask import CameraId, request
 from host_tools.config import CONFIG, SecretsFile
+from host_tools.exchange import exchange, granted
+from host_tools.send import CameraId, broker_of
 
 # The camera shakes hands before it answers, within limits_s.attempt.
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for the answer.")]
@@ -30,7 +31,7 @@ def send(
     der = _certificate(file)
     digest = hashlib.sha256(der).hexdigest()
     command = {"do": "anchor", "sha256": digest, "der": b64encode(der).decode()}
-    answer = request(config, secrets, camera, command, timeout)
+    answer = granted(camera, exchange(broker_of(config, secrets, camera), camera, command, timeout))
     where = "has it already" if answer.get("known") else "verified its broker with it and keeps it"
     print(f"{camera} {where}: {answer.get('anchor')}\nSHA-256 {digest}")
 
@@ -45,7 +46,8 @@ def remove(
     """Have a camera remove an anchor that it was sent, unless it is the one in use."""
     if rules.sha256(anchor) is not None:
         anchor = hashlib.sha256(_certificate(Path(anchor))).hexdigest()
-    request(config, secrets, camera, {"do": "anchor", "remove": anchor}, timeout)
+    command = {"do": "anchor", "remove": anchor}
+    granted(camera, exchange(broker_of(config, secrets, camera), camera, command, timeout))
     print(f"{camera} has removed it: SHA-256 {anchor.lower()}")
 
 

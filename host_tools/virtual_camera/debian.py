@@ -19,11 +19,14 @@ def is_available() -> bool:
     return shutil.which("apt-get") is not None and shutil.which("dpkg-deb") is not None
 
 
-def fetch_packages(names: Sequence[str], suite: str | None, into: Path) -> Path:
+def fetch_packages(
+    names: Sequence[str], suite: str | None, into: Path, *, with_dependencies: bool = False
+) -> Path:
     """Download exactly the named packages and unpack them side by side into `into`.
 
     suite: a Debian suite such as "trixie", taken from the mirror of the machine's own apt
-    configuration; None for the suites the machine itself uses.
+    configuration; None for the suites the machine itself uses. with_dependencies: and all that
+    these depend on, as if nothing were installed here.
     Returns `into`, which is there only when it is complete. Raises UserError (exit code
     3) when the packages cannot be had.
     """
@@ -36,7 +39,12 @@ def fetch_packages(names: Sequence[str], suite: str | None, into: Path) -> Path:
         downloads = work / "downloads"
         downloads.mkdir()
         _run(["apt-get", *options, "--quiet", "update"], work)
-        _run(["apt-get", *options, "--quiet", "download", *names], downloads)
+        if with_dependencies:
+            install = ["install", "--download-only", "--no-install-recommends", "--yes"]
+            _run(["apt-get", *options, "--quiet", *install, *names], work)
+            downloads = work / "cache/archives"
+        else:
+            _run(["apt-get", *options, "--quiet", "download", *names], downloads)
         root = work / "root"
         root.mkdir()
         for package in sorted(downloads.glob("*.deb")):

@@ -5,8 +5,10 @@ import math
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +33,10 @@ SIZES = {
 }
 
 
+# By how much red, green and blue of a scene are darker.
+_TINTS = tuple(permutations((1, 2, 3, 5), 3))
+
+
 class Frames(Protocol):
     """Where frames come from."""
 
@@ -45,15 +51,15 @@ class Scene:
     def __init__(self, title: str) -> None:
         self._title = title
         self._count = 0
+        # Another colour for each title, so that cameras can be told apart at a glance.
+        self._tint = _TINTS[zlib.crc32(title.encode()) % len(_TINTS)]
 
     def jpeg(self, framesize: str, quality: int) -> bytes:
         width, height = SIZES[framesize]
         self._count += 1
         now = time.time()
         image = Image.linear_gradient("L").resize((width, height))
-        image = Image.merge(
-            "RGB", (image.point(lambda v: v // 5), image.point(lambda v: v // 3), image)
-        )
+        image = Image.merge("RGB", [image.point(lambda v, s=share: v // s) for share in self._tint])
         draw = ImageDraw.Draw(image)
         self._draw_balls(draw, width, height, now)
         font = ImageFont.load_default(size=height // 16)

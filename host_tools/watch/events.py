@@ -12,7 +12,7 @@ from host_tools.watch.verdicts import Dropped, Missing, Verdict
 Kind = Literal["snapshot", "missing", "dropped", "state", "connection", "note"]
 
 # What the camera's reasons mean (camera/drops.py); one that is not known here is shown as it is.
-_DROPPED = {
+WHY_DROPPED = {
     "full": "its spool was full",
     "unstored": "it could not store it",
     "damaged": "its file was damaged",
@@ -57,6 +57,6 @@ def loss(camera: str, lost: Missing | Dropped) -> Event:
     }
     if isinstance(lost, Missing):
         return Event("missing", f"{which}: missing", camera, fields | {"verdict": Verdict.MISSING})
-    why = _DROPPED.get(lost.reason, lost.reason)
+    why = WHY_DROPPED.get(lost.reason, lost.reason)
     fields |= {"verdict": Verdict.DROPPED, "reason": lost.reason}
     return Event("dropped", f"{which}: {Verdict.DROPPED}, {why}", camera, fields)

@@ -20,6 +20,8 @@ from host_tools.watch import schema
 from host_tools.watch.schema import boots, cameras, faults, gaps, history, samples, snapshots
 from host_tools.watch.verdicts import Track, Verdict
 
+_ROWS = (snapshots, history, faults)
+
 # Where what is lost was lost, as far as the evidence goes.
 NEVER_SENT = "never sent"
 NOT_ACKNOWLEDGED = "not acknowledged"
@@ -184,6 +186,13 @@ class Records:
         with self._reading() as db:
             return int(db.scalar(select(func.max(snapshots.c.id))) or 0)
 
+    def last_ids(self) -> tuple[int, int, int]:
+        """The highest ids of snapshots, changes and faults; 0: there is none."""
+        last = (select(func.max(table.c.id)).scalar_subquery() for table in _ROWS)
+        with self._reading() as db:
+            snapshot, change, fault = db.execute(select(*last)).one()
+        return snapshot or 0, change or 0, fault or 0
+
     def id_before(self, moment_ms: int) -> int:
         """The id of the last snapshot that arrived before this moment, 0: none did."""
         query = select(func.max(snapshots.c.id)).where(snapshots.c.received_ms < moment_ms)
@@ -249,6 +258,16 @@ class Records:
         """The last changes of verdicts, the latest first."""
         query = _of(history, select(history), camera).order_by(history.c.id.desc()).limit(limit)
         return [Change(**row) for row in self._rows(query)]
+
+    def changes_after(self, id: int, limit: int = 500) -> list[Change]:
+        """Up to `limit` changes of verdicts after the one with this id, in that order."""
+        query = select(history).where(history.c.id > id).order_by(history.c.id).limit(limit)
+        return [Change(**row) for row in self._rows(query)]
+
+    def faults_after(self, id: int, limit: int = 500) -> list[Fault]:
+        """Up to `limit` payloads that were no snapshots after the one with this id."""
+        query = select(faults).where(faults.c.id > id).order_by(faults.c.id).limit(limit)
+        return [Fault(**row) for row in self._rows(query)]
 
     def faults(self, camera: str | None = None, limit: int = 1000) -> list[Fault]:
         """The last payloads that were no snapshots, the latest first."""

@@ -118,7 +118,7 @@ def test_a_camera_that_lacks_the_root_and_then_has_it(
         sent = anchorcam("anchor", "send", "cam1", "anchors/test-root-ye.der", cwd=project)
         assert sent.status == 0, sent.err
         # The birth message tells, and the next one comes with the next connection.
-        assert anchorcam("ask", "cam1", "reboot", cwd=project).status == 0
+        assert anchorcam("send", "cam1", "reboot", cwd=project).status == 0
         configure(project, "test-root-x1.der", "test-root-ye.der")
         status, step = wait_for(
             lambda: (told := plan())[1]["cameras"] == {"cam1": True} and told, "the new birth", 60

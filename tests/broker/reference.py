@@ -63,6 +63,7 @@ def running_mosquitto(
     )
     (folder / "rules").write_text(
         "user watcher\ntopic read cameras/#\ntopic write cameras/+/cmd\n"
+        "topic readwrite homeassistant/#\n"
         + "".join(f"pattern write cameras/%u/{k}\n" for k in ("jpeg", "state", "health"))
         + "pattern write cameras/%u/cmd/result\npattern read cameras/%u/cmd\n"
     )

@@ -38,6 +38,15 @@ class TestRules:
         assert not may_publish("cameras", "watcher", "watcher", "cameras/cmd")
         assert not may_publish("cameras", "watcher", "watcher", "cameras/+/cmd")
 
+    def test_discovery_is_for_watchers_only(self) -> None:
+        topic = "homeassistant/device/anchorcam_cameras_cam1/config"
+        assert may_publish("cameras", "watcher", "watcher", topic)
+        assert may_subscribe("cameras", "watcher", "watcher", "homeassistant/device/+/config")
+        assert not may_publish("cameras", "watcher", "watcher", "homeassistant/device/+/config")
+        assert not may_publish("cameras", "watcher", "watcher", "homeassistantx/a")
+        assert not may_publish("cameras", "cam1", "camera", topic)
+        assert not may_subscribe("cameras", "cam1", "camera", topic)
+
     def test_what_a_camera_subscribes_to(self) -> None:
         assert may_subscribe("cameras", "cam1", "camera", "cameras/cam1/cmd")
         for topic_filter in ("cameras/cam2/cmd", "cameras/+/cmd", "cameras/cam1/#", "#"):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,11 @@ def test_ctrl_c_stops_everything(config: str, tmp_path: Path, number: int) -> No
     )
     latest = tmp_path / "watch/cam1/latest.jpg"
     wait_for(latest.exists, "a snapshot", 60)
+    assert demo.stderr
+    address = demo.stderr.readline().removeprefix("page  ").strip()
+    assert demo.stderr.readline() == f"its token is in {tmp_path}/watch/page.token\n"
+    with urllib.request.urlopen(f"{address}api/overview", timeout=DEADLINE_S) as answer:  # noqa: S310
+        assert json.load(answer)["cameras"][0]["name"] == "cam1"
     demo.send_signal(number)
     _, errors = demo.communicate(timeout=DEADLINE_S)
     assert (demo.returncode, errors) == (0, "")

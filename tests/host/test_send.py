@@ -1,4 +1,4 @@
-"""`anchorcam ask` against a real camera and broker."""
+"""`anchorcam send` against a real camera and broker."""
 
 import json
 import shutil
@@ -30,18 +30,20 @@ def test_it_answers(
     with camera:
         (tmp_path / "anchors/root.der").write_bytes(camera.anchor)
         camera.line("listening for commands")
-        done = anchorcam("ask", "cam1", "snapshot", cwd=tmp_path)
+        done = anchorcam("send", "cam1", "snapshot", cwd=tmp_path)
         assert (done.status, done.out) == (0, "cam1: done, seq 2\n"), done.err
-        done = anchorcam("ask", "cam1", "set", "--quality=30", "--interval-s=60", cwd=tmp_path)
+        done = anchorcam("send", "cam1", "quality", "30", cwd=tmp_path)
+        assert (done.status, done.out) == (0, "cam1: done\n"), done.err
+        done = anchorcam("send", "cam1", "interval", "60", cwd=tmp_path)
         assert (done.status, done.out) == (0, "cam1: done\n"), done.err
         assert json.loads((camera.flash / "state/changes").read_text())["values"] == {
             "interval_s": 60,
             "quality": 30,
         }
-        done = anchorcam("ask", "cam1", "set", "--quality=300", cwd=tmp_path)
+        done = anchorcam("send", "cam1", "quality", "300", cwd=tmp_path)
         assert done.status == 1
         assert "cam1 refuses: quality must be a whole number from 1 to 100" in done.err
-        done = anchorcam("ask", "cam2", "health", "--timeout=0.5", cwd=tmp_path)
+        done = anchorcam("send", "cam2", "health", "--timeout=0.5", cwd=tmp_path)
         assert done.status == 1
         assert "cam2 did not answer within 0.5 s" in done.err
 
@@ -50,12 +52,13 @@ def test_it_answers(
     ("arguments", "words"),
     [
         (("a/b", "health"), "is no camera id"),
-        (("cam1", "set"), "set needs --interval-s, --quality or both"),
-        (("cam1", "health", "--quality=5"), "set needs --interval-s, --quality or both"),
+        (("cam1", "interval"), "interval needs a number: seconds"),
+        (("cam1", "quality", "nan"), "quality needs a number: JPEG quality, 1 to 100"),
+        (("cam1", "health", "5"), "health takes no value"),
         (("cam1", "dance"), "dance"),
     ],
 )
 def test_usage(arguments: tuple[str, ...], words: str) -> None:
-    done = anchorcam("ask", *arguments)
+    done = anchorcam("send", *arguments)
     assert done.status == 2
     assert words in done.err
