@@ -30,6 +30,17 @@ def keep(name, text):
     os.rename(path + ".new", path)
 
 
+def forget(name):
+    """Forget what was kept under this name."""
+    path = _path(name)
+    # In this order: recall() would find the new one once the other is gone.
+    for each in (path + ".new", path):
+        try:
+            os.remove(each)
+        except OSError:
+            pass
+
+
 def next_boot():
     """Count this boot and return its number, from 1; the same number is never given twice.
 

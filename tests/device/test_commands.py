@@ -176,7 +176,7 @@ def test_maintenance_leaves_the_prompt(
     sender: Sender, camera: CameraUnderTest, broker: BrokerProcess
 ) -> None:
     assert sender.ask("maintenance") == {"ok": True}
-    camera.line("maintenance: remove state/maintenance and reset")
+    camera.line("maintenance: remove state/maintenance")
     camera.line("the camera is at its prompt")
     assert not camera.is_running()
     (camera.flash / "state/maintenance").unlink()

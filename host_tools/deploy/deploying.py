@@ -1,0 +1,189 @@
+"""`anchorcam deploy`: from a config file to a camera that proves that it works."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.errors import UserError
+from host_tools.bootstrap import step
+from host_tools.config import CONFIG, ConfigFile, SecretsFile, secrets_of
+from host_tools.deploy import (
+    application,
+    checks,
+    facts,
+    flash,
+    plan,
+    ports,
+    progress,
+    transfer,
+    umqtt,
+)
+from host_tools.deploy.device import Device
+from host_tools.deploy.facts import Facts
+from host_tools.deploy.plan import Manifest, Plan
+from host_tools.deploy.proof import Proof
+from host_tools.virtual_camera import micropython
+from host_tools.watch import options
+
+DATA = Path("data/deploy")
+_PROOF_S = 120.0
+
+PortOption = Annotated[
+    str | None,
+    typer.Option("--port", help="Serial port or USB serial number.", show_default="the only one"),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Also with an anchor that is refused, for another camera id, and over files that"
+        " were changed on the camera.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be on a camera: its files, its id, its network's kind."""
+
+    image: Mapping[str, bytes]
+    camera: str
+    kind: str
+
+
+def deploy(
+    config: ConfigFile = CONFIG,
+    secrets: SecretsFile = None,
+    port: PortOption = None,
+    force: Force = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait for a snapshot at the broker.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds for the first verified snapshot.")
+    ] = _PROOF_S,
+    data: Annotated[Path, typer.Option(help="Folder of the watcher that proves it.")] = DATA,
+) -> None:
+    """Put the application onto a camera, start it, and wait for its first verified snapshot."""
+    secrets = secrets_of(config, secrets)
+    settings = flash.load_settings(config, secrets)
+    image = flash.files(config, secrets, umqtt.find())
+    job = Job(image, settings["camera"]["id"], settings["network"]["kind"])
+    chosen = None if no_wait else options.load(config, data, secrets=secrets)
+    found = ports.choose(port)
+    told, refused = checks.anchors(micropython.find(), settings, config.parent / "anchors")
+    for line in (*told, *refused):
+        print(f"anchor    {line}")
+    checks.refuse(refused, force)
+    with _stopped(found, job, force) as (device, about):
+        made = _plan(device, job, force)
+        show(made, image)
+        after = application.boot_number(device)
+        install(device, job, made, about)
+        with nullcontext() if chosen is None else Proof(chosen, job.camera, after) as proof:
+            with step("start"):
+                application.set_clock(device)
+                device.reset()
+            if proof is None:
+                print("not proven: --no-wait; `anchorcam watch` shows what arrives")
+                return
+            with step("first verified snapshot") as current:
+                current.say(proof.wait(device, timeout, lambda line: None))
+
+
+@contextmanager
+def _stopped(port: ports.Port, job: Job, force: bool) -> Iterator[tuple[Device, Facts]]:
+    """The camera at its prompt, its application stopped; it is started again after an error."""
+    with Device(port) as device:
+        device.interrupt()
+        about = facts.read(device)
+        print(f"camera    {about.title}, on {port.device}")
+        free, size = about.flash_free / 2**20, about.flash_bytes / 2**20
+        card = "; an SD card is in" if about.has_card else ""
+        print(f"flash     {free:.1f} of {size:.1f} MiB free{card}")
+        try:
+            _refuse(about, job, application.camera_id(device), force)
+            with step("stop the application"):
+                application.stop(device)
+            yield device, about
+        except BaseException:
+            _start_again(device)
+            raise
+
+
+def _start_again(device: Device) -> None:
+    try:
+        device.reset()
+    except (UserError, OSError):  # the first error says more
+        pass
+
+
+def _refuse(about: Facts, job: Job, there: str | None, force: bool) -> None:
+    refusals = facts.refusals(about, job.kind)
+    if refusals:
+        raise UserError("this board cannot be the camera: " + "; ".join(refusals))
+    if not about.tells_chain:
+        print("warning   its firmware tells no certificate chain (before 2024): it verifies, but")
+        print("          cannot say in its health messages when certificates expire")
+    if there not in (None, job.camera) and not force:
+        raise UserError(
+            f"this camera is {there}, the settings are for {job.camera}: name the other camera"
+            " with --port, give the settings its id, or --force",
+            exit_code=2,
+        )
+
+
+def _plan(device: Device, job: Job, force: bool) -> Plan:
+    """What is to be changed. Raises UserError for what somebody has edited on the camera."""
+    with step("compare") as current:
+        before = application.manifest(device) or Manifest(job.camera, {})
+        wanted = plan.manifest_of(job.image, job.camera).files
+        paths = sorted({*wanted, *before.files})
+        present = device.digests(transfer.FLASH + path for path in paths)
+        there = {path: present[transfer.FLASH + path] for path in paths}
+        made = plan.make(wanted, there, before.files, force)
+        current.say(f"{len(there)} files")
+    edited = list(made.edited)
+    return made if not edited else _refuse_edited(edited)
+
+
+def _refuse_edited(edited: list[str]) -> Plan:
+    raise UserError(
+        "these were changed on the camera and not by anchorcam: "
+        + ", ".join(edited)
+        + "; copy away what you need of them, then --force replaces them"
+    )
+
+
+def show(made: Plan, image: Mapping[str, bytes]) -> None:
+    """Say what will change."""
+    size = sum(len(image[path]) for path in made.install)
+    print(
+        f"changes   {len(made.new)} new, {len(made.changed)} changed, {len(made.removed)} removed,"
+        f" {len(made.unchanged)} as they are; {size:,} bytes to transfer"
+    )
+
+
+def install(device: Device, job: Job, made: Plan, about: Facts) -> None:
+    """Carry out the plan. Raises UserError."""
+    needed = transfer.space_needed(job.image, made, about.flash_block)
+    if needed > about.flash_free:
+        raise UserError(
+            f"{needed:,} bytes must be free on the camera's flash for it, {about.flash_free:,}"
+            " are: remove files from it (the spool, pictures), then deploy again"
+        )
+    total = sum(len(job.image[path]) for path in made.install)
+    with step("transfer") as current, progress.Bars(total) as bars:
+        transfer.deploy(
+            device,
+            job.image,
+            made,
+            plan.manifest_of(job.image, job.camera),
+            bars,
+            card=about.card_shadows,
+        )
+        current.say(f"{len(made.install)} files, verified on the camera by SHA-256")
