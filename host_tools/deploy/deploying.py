@@ -1,6 +1,6 @@
 """`anchorcam deploy`: from a config file to a camera that proves that it works."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from host_tools.deploy import (
     transfer,
     umqtt,
 )
-from host_tools.deploy.device import Device
+from host_tools.deploy.device import Device, LostError
 from host_tools.deploy.facts import Facts
 from host_tools.deploy.plan import Manifest, Plan
 from host_tools.deploy.proof import Proof
@@ -44,6 +44,21 @@ Force = Annotated[
         " were changed on the camera.",
     ),
 ]
+
+
+@dataclass
+class Stopped:
+    """A camera at its prompt, and what it is; until start()."""
+
+    device: Device
+    facts: Facts
+    is_started: bool = False
+
+    def start(self) -> None:
+        """Reset the camera: what is on its flash starts, with this machine's time."""
+        application.set_clock(self.device)
+        self.device.reset()
+        self.is_started = True
 
 
 @dataclass(frozen=True)
@@ -79,39 +94,49 @@ def deploy(
     for line in (*told, *refused):
         print(f"anchor    {line}")
     checks.refuse(refused, force)
-    with _stopped(found, job, force) as (device, about):
-        made = _plan(device, job, force)
-        show(made, image)
-        after = application.boot_number(device)
-        install(device, job, made, about)
+    with stopped(found, lambda device, about: _refuse(device, about, job, force)) as camera:
+        made = compare(camera.device, job, force)
+        refuse_edited(made)
+        after = application.boot_number(camera.device)
+        install(camera, job, made)
         with nullcontext() if chosen is None else Proof(chosen, job.camera, after) as proof:
             with step("start"):
-                application.set_clock(device)
-                device.reset()
+                camera.start()
             if proof is None:
                 print("not proven: --no-wait; `anchorcam watch` shows what arrives")
                 return
             with step("first verified snapshot") as current:
-                current.say(proof.wait(device, timeout, lambda line: None))
+                current.say(proof.wait(camera.device, timeout))
 
 
 @contextmanager
-def _stopped(port: ports.Port, job: Job, force: bool) -> Iterator[tuple[Device, Facts]]:
-    """The camera at its prompt, its application stopped; it is started again after an error."""
+def stopped(port: ports.Port, check: Callable[[Device, Facts], None]) -> Iterator[Stopped]:
+    """The camera at its prompt, its application stopped; it is started again after an error.
+
+    check: raises UserError when this is not the camera; nothing was touched by then.
+    """
     with Device(port) as device:
         device.interrupt()
-        about = facts.read(device)
-        print(f"camera    {about.title}, on {port.device}")
-        free, size = about.flash_free / 2**20, about.flash_bytes / 2**20
-        card = "; an SD card is in" if about.has_card else ""
-        print(f"flash     {free:.1f} of {size:.1f} MiB free{card}")
+        camera: Stopped | None = None
         try:
-            _refuse(about, job, application.camera_id(device), force)
+            about = facts.read(device)
+            print(f"camera    {about.title}, on {port.device}")
+            free, size = about.flash_free / 2**20, about.flash_bytes / 2**20
+            card = "; an SD card is in" if about.has_card else ""
+            print(f"flash     {free:.1f} of {size:.1f} MiB free{card}")
+            check(device, about)
             with step("stop the application"):
                 application.stop(device)
-            yield device, about
+            camera = Stopped(device, about)
+            yield camera
+        except LostError as error:
+            raise UserError(
+                f"{error} Connect it and run this again; if it is switched on meanwhile it starts"
+                " with the old application, or with the new one if that was there already"
+            ) from None
         except BaseException:
-            _start_again(device)
+            if camera is None or not camera.is_started:
+                _start_again(device)
             raise
 
 
@@ -122,13 +147,14 @@ def _start_again(device: Device) -> None:
         pass
 
 
-def _refuse(about: Facts, job: Job, there: str | None, force: bool) -> None:
+def _refuse(device: Device, about: Facts, job: Job, force: bool) -> None:
     refusals = facts.refusals(about, job.kind)
     if refusals:
         raise UserError("this board cannot be the camera: " + "; ".join(refusals))
     if not about.tells_chain:
         print("warning   its firmware tells no certificate chain (before 2024): it verifies, but")
         print("          cannot say in its health messages when certificates expire")
+    there = application.camera_id(device)
     if there not in (None, job.camera) and not force:
         raise UserError(
             f"this camera is {there}, the settings are for {job.camera}: name the other camera"
@@ -137,39 +163,41 @@ def _refuse(about: Facts, job: Job, there: str | None, force: bool) -> None:
         )
 
 
-def _plan(device: Device, job: Job, force: bool) -> Plan:
-    """What is to be changed. Raises UserError for what somebody has edited on the camera."""
-    with step("compare") as current:
+def compare(device: Device, job: Job, force: bool) -> Plan:
+    """What is to be changed; said, too."""
+    with step("compare"):
         before = application.manifest(device) or Manifest(job.camera, {})
         wanted = plan.manifest_of(job.image, job.camera).files
         paths = sorted({*wanted, *before.files})
         present = device.digests(transfer.FLASH + path for path in paths)
         there = {path: present[transfer.FLASH + path] for path in paths}
         made = plan.make(wanted, there, before.files, force)
-        current.say(f"{len(there)} files")
-    edited = list(made.edited)
-    return made if not edited else _refuse_edited(edited)
-
-
-def _refuse_edited(edited: list[str]) -> Plan:
-    raise UserError(
-        "these were changed on the camera and not by anchorcam: "
-        + ", ".join(edited)
-        + "; copy away what you need of them, then --force replaces them"
-    )
-
-
-def show(made: Plan, image: Mapping[str, bytes]) -> None:
-    """Say what will change."""
-    size = sum(len(image[path]) for path in made.install)
+    size = sum(len(job.image[path]) for path in made.install)
     print(
         f"changes   {len(made.new)} new, {len(made.changed)} changed, {len(made.removed)} removed,"
         f" {len(made.unchanged)} as they are; {size:,} bytes to transfer"
     )
+    return made
 
 
-def install(device: Device, job: Job, made: Plan, about: Facts) -> None:
+def refuse_edited(made: Plan) -> None:
+    """Raises UserError for what somebody has changed on the camera."""
+    if made.edited:
+        raise UserError(
+            f"these were changed on the camera and not by anchorcam: {', '.join(made.edited)};"
+            " copy away what you need of them, then --force replaces them"
+        )
+
+
+def install(camera: Stopped, job: Job, made: Plan) -> None:
     """Carry out the plan. Raises UserError."""
+    about = camera.facts
+    foreign = transfer.foreign_boot_files(camera.device, about.card_shadows)
+    if foreign:
+        raise UserError(
+            f"{' and '.join(foreign)} on the camera is not anchorcam's, which needs that name:"
+            " give it another name"
+        )
     needed = transfer.space_needed(job.image, made, about.flash_block)
     if needed > about.flash_free:
         raise UserError(
@@ -177,13 +205,7 @@ def install(device: Device, job: Job, made: Plan, about: Facts) -> None:
             " are: remove files from it (the spool, pictures), then deploy again"
         )
     total = sum(len(job.image[path]) for path in made.install)
+    manifest = plan.manifest_of(job.image, job.camera)
     with step("transfer") as current, progress.Bars(total) as bars:
-        transfer.deploy(
-            device,
-            job.image,
-            made,
-            plan.manifest_of(job.image, job.camera),
-            bars,
-            card=about.card_shadows,
-        )
+        transfer.deploy(camera.device, job.image, made, manifest, bars, about.card_shadows)
         current.say(f"{len(made.install)} files, verified on the camera by SHA-256")

@@ -4,7 +4,6 @@ import queue
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -56,8 +55,8 @@ class Proof:
     ) -> None:
         self._watcher.stop()
 
-    def wait(self, device: Device, seconds: float, show: Callable[[str], None]) -> str:
-        """What the first verified snapshot was. show: called with each line of the console.
+    def wait(self, device: Device, seconds: float) -> str:
+        """What the first verified snapshot was; the camera has just been started.
 
         Raises UserError with what the camera said when there is none.
         """
@@ -66,7 +65,6 @@ class Proof:
         for line in device.lines():
             if line:
                 last.append(line)
-                show(line)
             try:
                 event = self._events.get_nowait()
             except queue.Empty:

@@ -55,6 +55,12 @@ def foreign_boot_files(device: Device, card: bool) -> list[str]:
     return found
 
 
+def remove_card_boot(device: Device) -> None:
+    """Remove what deploy() has put onto the SD card."""
+    if (device.read(_CARD_BOOT) or b"").startswith(_OURS):
+        device.remove(_CARD_BOOT)
+
+
 def space_needed(image: Mapping[str, bytes], plan: Plan, block: int) -> int:
     """Bytes that must be free for it: each file twice, staged and in its place."""
     blocks = sum(-(-len(image[path]) // block) for path in plan.install)

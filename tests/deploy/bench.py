@@ -94,7 +94,8 @@ class Bench:
         return {
             str(path.relative_to(self.flash)): path.read_bytes()
             for path in self.flash.rglob("*")
-            if path.is_file() and path.parent.name not in ("state", "deploy")
+            if path.is_file()
+            and path.relative_to(self.flash).parts[0] not in ("state", "deploy", "spool")
         }
 
     def line(self, *words: str, after: int = 0) -> str:
