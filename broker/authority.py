@@ -4,6 +4,7 @@ Every file is written whole and every step looks at what is there, so that a sta
 killed half-way is completed by the next one. The root is never replaced: it is in cameras.
 
     <folder>/x1.key x1.pem ...     keys and certificates of the issuers
+    <folder>/devices.key .pem      those of the authority that signs devices' certificates
     <folder>/ecdsa.pem rsa.pem     each listener's key, leaf and chain, in one file, so that
                                    a key and a certificate that do not match cannot be read
 """
@@ -27,18 +28,20 @@ from cryptography.hazmat.primitives.serialization import (
 
 from broker.certificates import (
     CHAINS,
+    DEVICES,
     ISSUERS,
     ROOT,
     Chain,
     Issuer,
     Key,
     issue,
+    issue_device,
     issue_leaf,
     new_key,
     subject_names,
 )
 from broker.errors import UserError
-from broker.files import make_folder, write_atomic
+from broker.files import locked, make_folder, write_atomic
 
 LEAF_LIFE = timedelta(days=90)
 
@@ -88,12 +91,33 @@ class Authority:
             make_folder(self.folder, 0o700)
             for issuer in ISSUERS:
                 self._issuers[issuer.name] = self._ensure_issuer(issuer)
+            self._ensure_devices()
             return [chain for chain in CHAINS if self._ensure_chain(chain)]
         except OSError as error:
             raise UserError(
                 f"cannot keep the certificates in {self.folder}: {error.strerror or error}; "
                 "make it writable or choose another folder with --data"
             ) from error
+
+    def issue_device(
+        self, name: str, key: ec.EllipticCurvePublicKey, life: timedelta
+    ) -> x509.Certificate:
+        """A device's certificate in the name of its account. Raises UserError.
+
+        Needs no ensure(), and may be called while a broker uses the folder.
+        """
+        try:
+            signer_key, signer = self._ensure_devices()
+        except OSError as error:
+            raise UserError(
+                f"cannot use the authority in {self.folder}: {error.strerror or error}"
+            ) from error
+        return issue_device(key, name, signer, signer_key, self.now(), life)
+
+    @property
+    def devices_file(self) -> Path:
+        """The certificate (PEM) of the authority that signs devices' certificates."""
+        return self.folder / f"{DEVICES.name}.pem"
 
     def issuer(self, name: str) -> tuple[Key, x509.Certificate]:
         """Key and certificate of one of certificates.ISSUERS, after ensure()."""
@@ -118,19 +142,24 @@ class Authority:
                 "make the folder writable or choose another with --anchors"
             ) from error
 
+    def _ensure_devices(self) -> tuple[Key, x509.Certificate]:
+        # A broker that starts and a command may come at the same time.
+        with locked(self.folder / f"{DEVICES.name}.lock", wait=True):
+            return self._ensure_issuer(DEVICES)
+
     def _ensure_issuer(self, issuer: Issuer) -> tuple[Key, x509.Certificate]:
         key_path = self.folder / f"{issuer.name}.key"
         path = self.folder / f"{issuer.name}.pem"
         key = _load_key(key_path)
         certificate = _load_certificate(path)
-        if issuer.name == ROOT:
+        if not issuer.issuer:
             self._refuse_damage(key, key_path, certificate, path)
         if key is None:
             key = new_key(issuer.key)
             write_atomic(key_path, _key_bytes(key))
         signer_key, signer = self._issuers[issuer.issuer] if issuer.issuer else (key, None)
         is_kept = certificate is not None and _matches(certificate, key, signer)
-        if is_kept and certificate and (issuer.name == ROOT or not self._is_due(certificate)):
+        if is_kept and certificate and (not issuer.issuer or not self._is_due(certificate)):
             return key, certificate
         certificate = issue(issuer, key, signer, signer_key, self.now())
         write_atomic(path, certificate.public_bytes(Encoding.PEM))
@@ -139,7 +168,7 @@ class Authority:
     def _refuse_damage(
         self, key: Key | None, key_path: Path, certificate: x509.Certificate | None, path: Path
     ) -> None:
-        """Refuse to go on without the root that was there: every camera trusts that one only."""
+        """Refuse to go on without a root that was there: every camera depends on it."""
         if certificate and key and not _matches(certificate, key, None):
             broken, why = path, "is not the certificate of the key beside it"
         elif certificate is None and path.exists():
@@ -155,7 +184,7 @@ class Authority:
         raise UserError(
             f"the test root cannot be used: {broken} {why}; restore it from a backup, or "
             f"remove the folder {self.folder} to begin with a new root, which every camera "
-            "then needs as its anchor"
+            "then needs as its anchor, with a new certificate of its own where it has one"
         )
 
     def _ensure_chain(self, chain: Chain) -> bool:

@@ -64,6 +64,8 @@ ISSUERS = (
     Issuer("yr", "(TEST) Root YR", ROOT, "RSA 4096", 10 * YEAR),
     Issuer("yr1", "(TEST) YR1", "yr", "RSA 2048", 3 * YEAR, signs_leaves=True),
 )
+# Signs the certificates of devices, and no server's.
+DEVICES = Issuer("devices", "(TEST) Devices", "", "P-256", 20 * YEAR)
 CHAINS = (
     Chain("ecdsa", "P-256", ("ye1", "ye", "x2")),
     Chain("rsa", "RSA 2048", ("yr1", "yr")),
@@ -157,6 +159,32 @@ def issue_leaf(
         .add_extension(_policy(), False),
         signer_key,
     )
+
+
+def issue_device(
+    key: ec.EllipticCurvePublicKey,
+    name: str,
+    signer: x509.Certificate,
+    signer_key: Key,
+    now: datetime,
+    life: timedelta,
+) -> x509.Certificate:
+    """A client's certificate in the name of one account, valid for life from an hour ago."""
+    not_before = now - BACKDATE
+    not_after = min(now + life, signer.not_valid_after_utc)
+    return _sign(
+        builder(device_subject(name), signer.subject, key, not_before, not_after)
+        .add_extension(x509.BasicConstraints(False, None), True)
+        .add_extension(key_usage(True, certificates=False), True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+        .add_extension(authority_key(signer), False),
+        signer_key,
+    )
+
+
+def device_subject(name: str) -> x509.Name:
+    """The subject of a device's certificate: the account's name and nothing else."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 _SERVER_AUTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])

@@ -76,6 +76,10 @@ def serve(
     clock_port: Annotated[
         int, typer.Option(min=0, max=65535, help="UDP port of the clock service; 0: any free.")
     ] = 11123,
+    device_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port that asks devices for their certificate."),
+    ] = None,
     zoo: Annotated[
         bool, typer.Option("--zoo", help="Also one listener for each way a chain can be wrong.")
     ] = False,
@@ -114,6 +118,7 @@ def serve(
         rsa_port=rsa_port,
         clock_port=clock_port,
         prefix=prefix,
+        device_port=device_port,
         zoo_port=zoo_port if zoo else None,
         limits=Limits(max_packet=max_packet),
     )
@@ -210,6 +215,10 @@ def _ready_lines(server: BrokerServer) -> None:
         sent = " <- ".join(("leaf", *(name.upper() for name in chain.issuers)))
         where = f"mqtts://{host}:{server.ports[chain.name]}"
         typer.echo(f"{chain.name.upper():<10}{where:<26}  {sent} (<- X1, the anchor)")
+    if "device" in server.ports:
+        where = f"mqtts://{host}:{server.ports['device']}"
+        what = "as ECDSA, for devices with a certificate of their account"
+        typer.echo(f"{'device':<10}{where:<26}  {what}")
     for row in ROWS if server.zoo_ports else ():
         where = f"mqtts://{host}:{server.zoo_ports[row.name]}"
         typer.echo(f"{'zoo':<10}{where:<26}  {row.name:<22}{row.what}; camera: {row.camera}")

@@ -112,6 +112,9 @@ class RepairedBroker(Distributor):
             who = f" as {account}" if account else " without an account"
             await refuse(writer, NOT_AUTHORIZED, f"wrong account or password{who}")
         session.password = None
+        if (device := writer.device_name()) not in (None, account):
+            reason = f"{account} showed the certificate of {device or 'nobody'}"
+            await refuse(writer, NOT_AUTHORIZED, reason)
         if not may_use_client_id(account or "", client_id):
             reason = f"client id {client_id} does not belong to account {account}"
             await refuse(writer, IDENTIFIER_REJECTED, reason)

@@ -1,4 +1,4 @@
-"""The test broker as one service: certificates, accounts, two TLS listeners and the clock."""
+"""The test broker as one service: certificates, accounts, TLS listeners and the clock."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ from broker.authority import Anchor, Authority
 from broker.certificates import CHAINS, Chain
 from broker.clock import ClockService
 from broker.connection import Limits
+from broker.devices import ask_for_certificate, note_failures
 from broker.errors import UserError
 from broker.events import Emit
 from broker.files import locked, make_folder
@@ -49,6 +50,8 @@ class Options:
     rsa_port: int = 8884
     clock_port: int = 11123
     prefix: str = "cameras"
+    # Of the listener that asks devices for their certificate; None: there is none.
+    device_port: int | None = None
     # The first port of the zoo; None: no zoo.
     zoo_port: int | None = None
     limits: Limits = field(default_factory=Limits)
@@ -71,7 +74,8 @@ class BrokerServer:
         self.clock_port = 0
         self.anchors: list[Anchor] = []
         self._emit = emit
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        # Of the listeners that send each chain.
+        self._contexts: dict[str, list[ssl.SSLContext]] = {}
         # What each context was given, the leaf first.
         self._loaded: dict[str, list[x509.Certificate]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,23 +100,28 @@ class BrokerServer:
         wanted: dict[str, Role] = dict.fromkeys(options.cameras, "camera")
         wanted[WATCHER] = "watcher"
         accounts.ensure(wanted, options.secrets)
+        ecdsa, rsa = CHAINS
         sockets = {
-            "ecdsa": self._listen(options.port, "--port"),
-            "rsa": self._listen(options.rsa_port, "--rsa-port"),
+            "ecdsa": (ecdsa, self._listen(options.port, "--port")),
+            "rsa": (rsa, self._listen(options.rsa_port, "--rsa-port")),
         }
+        if options.device_port is not None:
+            sockets["device"] = (ecdsa, self._listen(options.device_port, "--device-port"))
         try:
             _, self.clock_port = await self.clock.start(options.bind, options.clock_port)
         except OSError as error:
             raise _cannot_listen(options.bind, options.clock_port, "--clock-port", error) from error
         self._broker = RepairedBroker(accounts, options.prefix, options.limits, self._emit)
         await self._broker.start()
-        for chain in CHAINS:
-            context = self._contexts[chain.name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for name, (chain, listening) in sockets.items():
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if name == "device":
+                ask_for_certificate(context, self.authority.devices_file)
+            self._contexts.setdefault(chain.name, []).append(context)
             self._load(chain)
-            listening = sockets[chain.name]
-            self.ports[chain.name] = listening.getsockname()[1]
-            serve = functools.partial(self._serve, chain.name, context)
+            self.ports[name] = listening.getsockname()[1]
+            serve = functools.partial(self._serve, name, context)
             self._spawn(self._tasks, self._accept(listening, serve))
         if options.zoo_port is not None:
             await self._open_zoo(options.zoo_port)
@@ -202,6 +211,7 @@ class BrokerServer:
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         address = "an unknown address"
+        failures = note_failures()
         try:
             address = "{}:{}".format(*client.getpeername()[:2])
             transport, _ = await loop.connect_accepted_socket(
@@ -215,19 +225,20 @@ class BrokerServer:
             await self._broker.serve(reader, stream, name)
         except OSError as error:
             client.close()
-            reason = f"TLS: {describe(error)}"
+            reason = f"TLS: {describe(failures[0] if failures else error)}"
             self._emit("refused", address=address, listener=name, reason=reason)
         except Exception as error:  # noqa: BLE001 a fault of ours costs one connection
             reason = f"internal error: {type(error).__name__}: {error}"
             self._emit("refused", address=address, listener=name, reason=reason)
 
     def _load(self, chain: Chain) -> None:
-        """Put the chain's current key and certificates into its live context.
+        """Put the chain's current key and certificates into its live contexts.
 
         Handshakes from now on get them; connections that are open are not touched.
         """
         sent = self.authority.sent(chain)
-        self._contexts[chain.name].load_cert_chain(self.authority.server_file(chain))
+        for context in self._contexts[chain.name]:
+            context.load_cert_chain(self.authority.server_file(chain))
         self._loaded[chain.name] = sent
 
     async def _renew_for_ever(self) -> None:

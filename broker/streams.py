@@ -11,6 +11,8 @@ import ssl
 
 from amqtt.adapters import WriterAdapter
 
+from broker.devices import name_in
+
 # Bytes read at a time: the granularity in which a slow sender counts as alive.
 _PIECE = 1 << 16
 
@@ -128,6 +130,10 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
         """None: amqtt would look for a client's certificate in it, and ours have none."""
         return None
 
+    def device_name(self) -> str | None:
+        """The name in the client's verified certificate; None: it was not asked for one."""
+        return name_in(self._stream.get_extra_info("peercert"))
+
     def tls_version(self) -> str:
         """The version agreed on, such as "TLSv1.2"."""
         return str(self._stream.get_extra_info("ssl_object").version())
@@ -135,6 +141,8 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
 
 def describe(error: Exception) -> str:
     """An error of a connection, in the fewest words that say what it was."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return (error.reason or "TLS error").lower().replace("_", " ")
     if isinstance(error, OSError) and error.errno and error.errno > 0:

@@ -14,6 +14,7 @@ from camera.link import Link
 from camera.resolver import Resolver
 from camera.route import Route
 from camera.sensor import Sensor
+from camera.sent import Sent
 
 # While there is nothing to do; a command that came in is noticed at once all the same.
 _IDLE_MS = 1000
@@ -21,6 +22,9 @@ _SENSOR_BACK_OFF_MAX_MS = 60000
 # Names of state files.
 _RESTARTED_BY = "restarted_by"
 _RESTARTED_FOR = "restarted_for"
+_ANCHORED_BY = "anchored_by"
+# Of the commands about anchors, how many ids are kept on flash.
+_ANCHORED_BY_MAX = 8
 
 
 class App:
@@ -45,7 +49,9 @@ class App:
         self.resolver = Resolver(self.link, limits["dns"])
         self.clock = Clock(settings["clock"], limits["clock"], self.uptime, self.resolver)
         self.sensor = Sensor(settings["camera"]["framesize"], settings["camera"]["quality"])
-        self.commands = Commands(self, state.recall(_RESTARTED_BY))
+        ran = [state.recall(_RESTARTED_BY)] + state.recall(_ANCHORED_BY).split()
+        self.commands = Commands(self, ran)
+        self.sent = Sent(changes.config, settings["brokers"], settings["camera"]["accept_anchors"])
         self._id = settings["camera"]["id"]
         self._interval_ms = int(settings["camera"]["interval_s"] * 1000)
         self._reboot_after_ms = int(settings["recovery"]["reboot_after_s"] * 1000)
@@ -82,11 +88,19 @@ class App:
 
     # What routes ask for.
 
-    def anchor(self, name):
-        """The anchors.Anchor of this file: one context for each, made once."""
-        if name not in self._anchors:
-            self._anchors[name] = Anchor("anchors/" + name)
-        return self._anchors[name]
+    def anchor(self, path, broker):
+        """The anchors.Anchor of this file for this broker: one context for each, made once."""
+        client = None
+        if broker["client_cert"]:
+            client = ("keys/" + broker["client_cert"], "keys/" + broker["client_key"])
+        if (path, client) not in self._anchors:
+            self._anchors[path, client] = Anchor(path, client)
+        return self._anchors[path, client]
+
+    def forget_anchor(self, path):
+        """Drop the contexts of a file that is there no longer."""
+        for key in [key for key in self._anchors if key[0] == path]:
+            del self._anchors[key]
 
     def set_clock_if_due(self):
         """Raises CameraError while no time can be believed: TLS without a clock is no TLS."""
@@ -148,6 +162,17 @@ class App:
                 self._interval_ms = int(values["interval_s"] * 1000)
                 self._due_ms = min(self._due_ms, self.uptime.ms() + self._interval_ms)
         return problem
+
+    def change_anchors(self, route, command_id, request):
+        """Take or remove an anchor; (what is wrong or None, {field: value} to tell)."""
+        problem = self.sent.problem(request)
+        if problem:
+            return problem, {}
+        # Not to be run again by a retained message after a restart.
+        ran = (state.recall(_ANCHORED_BY).split() + [command_id])[-_ANCHORED_BY_MAX:]
+        if not self._keep(_ANCHORED_BY, " ".join(ran)):
+            return "the flash cannot be written", {}
+        return self.sent.run(route.dialer, request)
 
     def prepare_restart(self, command_id, for_maintenance):
         """Note on flash what restart() is for; None, or why it cannot be."""

@@ -13,10 +13,13 @@ _NAME = "changes"
 
 
 class Changes:
-    """What was changed since this config.json came onto the camera."""
+    """What was changed since this config.json came onto the camera.
+
+    config: the digest of that file.
+    """
 
     def __init__(self, config_text):
-        self._config = hexlify(hashlib.sha256(config_text.encode()).digest()).decode()
+        self.config = hexlify(hashlib.sha256(config_text.encode()).digest()).decode()
         self._values = self._recall()
 
     def apply(self, camera):
@@ -31,13 +34,13 @@ class Changes:
         problem = _problem(values)
         if problem is None:
             self._values.update(values)
-            state.keep(_NAME, json.dumps({"config": self._config, "values": self._values}))
+            state.keep(_NAME, json.dumps({"config": self.config, "values": self._values}))
         return problem
 
     def _recall(self):
         try:
             kept = json.loads(state.recall(_NAME))
-            if kept["config"] == self._config and _problem(kept["values"]) is None:
+            if kept["config"] == self.config and _problem(kept["values"]) is None:
                 return kept["values"]
         except (ValueError, KeyError, TypeError):  # none, or a file that was damaged
             pass

@@ -1,6 +1,6 @@
 """Commands over MQTT: taken in while a packet is read, run between two steps, answered once.
 
-Request, at most 1 KiB, on <prefix>/<id>/cmd; answer on .../cmd/result:
+Request, at most 3 KiB, on <prefix>/<id>/cmd; answer on .../cmd/result:
 
     {"id": "a1", "do": "set", "interval_s": 5}    {"id": "a1", "ok": true}
     {"id": "a2", "do": "fly"}                     {"id": "a2", "ok": false, "error": "..."}
@@ -12,45 +12,53 @@ import json
 
 from camera.topics import is_id
 
-REQUEST_MAX_BYTES = 1024
+# A root's certificate is 0.5 to 1.5 KiB.
+ANCHOR_MAX_BYTES = 2048
+# An anchor in base64, and what goes with it.
+REQUEST_MAX_BYTES = 3072
 # Requests that wait at a time, and ids that are remembered; a sender awaits its answer.
 WAITING_MAX = 8
+WAITING_MAX_BYTES = 8192
 REMEMBERED_MAX = 16
 
 _RESTARTS = ("reboot", "maintenance")
-_VERBS = ("snapshot", "health", "set") + _RESTARTS
+_VERBS = ("snapshot", "health", "set", "anchor") + _RESTARTS
 
 
 class Commands:
     """The commands of one application.
 
-    app: an app.App, or whatever has its methods for commands. ran_last: the id of the
-    command that restarted the camera, if one did: when the broker delivers it again (a
-    retained one at each connect) it must not restart the camera again.
+    app: an app.App, or whatever has its methods for commands. ran: ids of commands of earlier
+    boots: when the broker delivers one again (a retained one at each connect) it must not, say,
+    restart the camera again.
     """
 
-    def __init__(self, app, ran_last):
+    def __init__(self, app, ran):
         self._app = app
         self._waiting = []
-        self._remembered = [ran_last] if ran_last else []
+        self._remembered = ran
 
-    def take(self, message, answer):
-        """Keep a request until run(); answer(bytes) is called once, before a restart."""
-        if len(self._waiting) < WAITING_MAX:
-            self._waiting.append((bytes(message), answer))
+    def take(self, message, route):
+        """Keep a request until run(); route.answer(bytes) is called once, before a restart."""
+        # What is too long is refused like what is empty; it need not be kept for that.
+        message = bytes(message) if len(message) <= REQUEST_MAX_BYTES else b""
+        size = sum(len(each) for each, _ in self._waiting)
+        if len(self._waiting) < WAITING_MAX and size + len(message) <= WAITING_MAX_BYTES:
+            self._waiting.append((message, route))
 
     def run(self):
         """Run what waits."""
         while self._waiting:
             self._run(*self._waiting.pop(0))
 
-    def _run(self, message, answer):
+    def _run(self, message, route):
+        answer = route.answer
         try:
-            request = json.loads(message.decode()) if len(message) <= REQUEST_MAX_BYTES else None
+            request = json.loads(message.decode())
         except (ValueError, RuntimeError):  # RuntimeError: nested too deep
             request = None
         if not isinstance(request, dict) or not is_id(request.get("id")):
-            answer(_refusal(None, 'a request is {"id": ID, "do": VERB}, at most 1 KiB'))
+            answer(_refusal(None, 'a request is {"id": ID, "do": VERB}, at most 3 KiB'))
             return
         command_id = request.pop("id")
         if command_id in self._remembered:
@@ -59,11 +67,14 @@ class Commands:
         self._remembered.append(command_id)
         del self._remembered[:-REMEMBERED_MAX]
         verb = request.pop("do", None)
-        problem = self._problem(command_id, verb, request)
-        if problem:
-            answer(_refusal(command_id, problem))
-            return
         told = {}
+        if verb == "anchor":
+            problem, told = self._app.change_anchors(route, command_id, request)
+        else:
+            problem = self._problem(command_id, verb, request)
+        if problem:
+            answer(_refusal(command_id, problem, told))
+            return
         if verb == "snapshot":
             told["seq"] = self._app.snapshot_now()
         elif verb == "health":
@@ -90,5 +101,7 @@ def _reply(command_id, told):
     return json.dumps(told).encode()
 
 
-def _refusal(command_id, problem):
-    return json.dumps({"id": command_id, "ok": False, "error": problem}).encode()
+def _refusal(command_id, problem, told=()):
+    refusal = dict(told)
+    refusal.update({"id": command_id, "ok": False, "error": problem})
+    return json.dumps(refusal).encode()

@@ -1,4 +1,4 @@
-"""As much of X.509 as a camera needs: is this file one DER certificate, and until when. Pure."""
+"""As much of X.509 as a camera needs: one DER certificate, until when, and of which key. Pure."""
 
 # Days from 1970-01-01 to the first of each month of a year that is not a leap year.
 _MONTH_DAYS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
@@ -34,18 +34,35 @@ def not_after(data):
 
     data: bytes-like. Raises ValueError when it is not a certificate.
     """
+    at, _ = _element(data, _to_validity(data), 0x30)  # validity
+    _, at = _element(data, at, _at(data, at))  # notBefore
+    kind = _at(data, at)
+    start, end = _element(data, at, kind)
+    return _unix_time(bytes(data[start:end]), kind)
+
+
+def public_key(data):
+    """(start, end) of a certificate's SubjectPublicKeyInfo, with its header (RFC 5280, 4.1.2.7).
+
+    data: bytes-like. Raises ValueError when it is not a certificate, or not a whole one.
+    """
+    _, at = _element(data, _to_validity(data), 0x30)  # validity
+    _, start = _element(data, at, 0x30)  # subject
+    _, end = _element(data, start, 0x30)
+    if end > len(data):
+        raise ValueError("the certificate ends too early")
+    return start, end
+
+
+def _to_validity(data):
+    """Where the validity begins."""
     at, _ = _element(data, 0, 0x30)  # Certificate
     at, _ = _element(data, at, 0x30)  # TBSCertificate
     if _at(data, at) == 0xA0:  # version, present in every v3 certificate
         _, at = _element(data, at, 0xA0)
     _, at = _element(data, at, 0x02)  # serialNumber
     _, at = _element(data, at, 0x30)  # signature
-    _, at = _element(data, at, 0x30)  # issuer
-    at, _ = _element(data, at, 0x30)  # validity
-    _, at = _element(data, at, _at(data, at))  # notBefore
-    kind = _at(data, at)
-    start, end = _element(data, at, kind)
-    return _unix_time(bytes(data[start:end]), kind)
+    return _element(data, at, 0x30)[1]  # issuer
 
 
 def _at(data, index):

@@ -5,6 +5,7 @@ import random
 from camera import health, log, state, waiting
 from camera.errors import CameraError, code_of
 from camera.session import Session
+from camera.transport import shake_hands
 
 # Failures that another anchor may mend: a root was replaced, or its file is bad.
 _OTHER_ANCHOR = ("untrusted", "expired", "anchor")
@@ -33,7 +34,7 @@ class Dialer:
         self._name = name
         self._brokers = brokers
         self._at = 0  # in brokers
-        self._anchor_at = [0] * len(brokers)  # in the anchors of each, the last that was trusted
+        self._trusted = [None] * len(brokers)  # of the anchors of each, the last that was
         self._id = settings["camera"]["id"]
         self._limits = settings["limits_s"]
         self._recovery = settings["recovery"]
@@ -55,6 +56,26 @@ class Dialer:
                 where = self._brokers[at]["host"]
                 log.line("%s is still out of reach: %s" % (where, code_of(error)))
         return None
+
+    def try_anchor(self, path):
+        """Shake hands with the broker in use, beside the session, trusting this file only.
+
+        Raises CameraError, or whatever is raised for want of memory.
+        """
+        broker = self.broker
+        waiting.limit_attempt(int(self._limits["attempt"] * 1000))
+        try:
+            anchor = self._app.anchor(path, broker)
+            address = self._app.resolver.resolve(broker["host"])
+            self._app.collect()
+            pins = broker["pin_sha256"]
+            shake_hands(broker["host"], address, broker["port"], anchor, self._limits, pins)
+        finally:
+            waiting.limit_attempt(None)
+
+    def forget_anchor(self, path):
+        """Drop the context of a file that is there no longer."""
+        self._app.forget_anchor(path)
 
     def succeeded(self):
         """The broker has taken the birth."""
@@ -98,24 +119,26 @@ class Dialer:
 
     def _with_an_anchor(self, at, state_topic):
         """Its anchors in turn, the last good one first."""
-        names = self._brokers[at]["anchors"]
-        for step in range(len(names)):
-            chosen = (self._anchor_at[at] + step) % len(names)
+        paths = self._app.sent.paths(self._brokers[at])
+        trusted = self._trusted[at]
+        if trusted in paths:
+            paths = paths[paths.index(trusted) :] + paths[: paths.index(trusted)]
+        for path in paths:
             try:
-                session = self._log_in(self._brokers[at], names[chosen], state_topic)
+                session = self._log_in(self._brokers[at], path, state_topic)
             except CameraError as error:
-                if error.code not in _OTHER_ANCHOR or step + 1 == len(names):
+                if error.code not in _OTHER_ANCHOR or path == paths[-1]:
                     raise
                 self._app.count(error)
-                log.line("%s: trying the next anchor" % names[chosen])
+                log.line("%s: trying the next anchor" % path)
                 continue
-            self._anchor_at[at] = chosen
+            self._trusted[at] = path
             self._at = at
             self._note_chain()
             return session
 
-    def _log_in(self, broker, anchor_name, state_topic):
-        anchor = self._app.anchor(anchor_name)
+    def _log_in(self, broker, anchor_path, state_topic):
+        anchor = self._app.anchor(anchor_path, broker)
         address = self._app.resolver.resolve(broker["host"])
         # mbedTLS needs its record buffers in one piece each.
         self._app.collect()

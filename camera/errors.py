@@ -14,6 +14,7 @@ REASONS = {
     "name_mismatch": "the broker's certificate is for another name",
     "pin_mismatch": "the broker's certificate is not one that is pinned",
     "anchor": "the anchor file is missing or is not one DER certificate",
+    "client_cert": "the camera's own certificate or its key is missing or cannot be used",
     "tls": "the TLS connection failed",
     "auth": "the broker refused the account or its password",
     "broker_closed": "the broker closed the connection",

@@ -22,6 +22,15 @@ def size(path):
     return 0 if stat[0] & _FOLDER else stat[6]
 
 
+def is_there(path):
+    """True when there is a file or folder of this name."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def is_folder(path):
     """True when there is a folder of this name."""
     try:

@@ -29,6 +29,7 @@ def birth(app, dialer):
             "watchdog_s": watchdog.timeout_ms and watchdog.timeout_ms // 1000,
             "broker": dialer.broker["host"],
             "anchor": dialer.anchor.name,
+            "anchors": app.sent.digests(dialer.broker),
             "chain_changed": dialer.chain_changed,
         }
     ).encode()
@@ -66,6 +67,8 @@ def health(app, route):
     }
     for code, count in app.failures.items():
         fields["failed_" + code] = count
+    if now_ms is not None and dialer.anchor.client_end is not None:
+        fields["client_days"] = (dialer.anchor.client_end - now_ms // 1000) // 86400
     if now_ms is not None and dialer.chain:
         days = [(end - now_ms // 1000) // 86400 for end in dialer.chain]
         fields["leaf_days"] = days[0]

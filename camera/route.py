@@ -231,4 +231,4 @@ class Route:
 
     def _take(self, topic, message):
         # A publish may be under way: the application runs it between two steps.
-        self._app.commands.take(message, self.answer)
+        self._app.commands.take(message, self)

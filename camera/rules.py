@@ -65,13 +65,33 @@ def prefix(value):
         return 'topic levels of letters, digits, "-" or "_", joined by "/"'
 
 
-def anchor_file(value):
+def der_file(folder):
+    def rule(value):
+        if (
+            not isinstance(value, str)
+            or not value.endswith(".der")
+            or not is_id(value[:-4].replace(".", "-"))
+        ):
+            return "the name of a .der file in %s/, beside config.json, without a folder" % folder
+
+    return rule
+
+
+anchor_file = der_file("anchors")
+
+
+def sha256(value):
     if (
         not isinstance(value, str)
-        or not value.endswith(".der")
-        or not is_id(value[:-4].replace(".", "-"))
+        or len(value) != 64
+        or not all(char in "0123456789abcdefABCDEF" for char in value)
     ):
-        return "the name of a .der file in anchors/, beside config.json, without a folder"
+        return "a SHA-256: 64 hexadecimal digits"
+
+
+def flag(value):
+    if not isinstance(value, bool):
+        return "true or false"
 
 
 def split_server(text, usual_port):

@@ -42,6 +42,7 @@ class Session(MQTTClient):
         )
         self._address = address
         self._anchor = anchor
+        self._pins = broker["pin_sha256"]
         self._limits = limits
         self._keepalive_ms = broker["keepalive_s"] * 1000
         self._puback_ms = int(limits["puback"] * 1000)
@@ -57,7 +58,9 @@ class Session(MQTTClient):
 
         Raises CameraError.
         """
-        self.sock = Transport(self.server, self._address, self.port, self._anchor, self._limits)
+        self.sock = Transport(
+            self.server, self._address, self.port, self._anchor, self._limits, self._pins
+        )
         # Fixed header, then protocol name, level 4, flags, keepalive: MQTT 3.1.1, 3.1.
         flags = clean_session << 1 | 0xC0
         fields = [self.client_id, self.user, self.pswd]

@@ -34,6 +34,8 @@ _SECTIONS = {
         "framesize": (rules.one_of(*FRAMESIZES), "VGA"),
         "quality": (rules.whole(1, 100), 80),
         "health_s": (rules.number(1, 3600, " seconds"), 30),
+        # Whether anchors may be sent to it over its verified connection.
+        "accept_anchors": (rules.flag, False),
     },
     "network": {
         "kind": (rules.one_of(*NETWORK_KINDS), _REQUIRED),
@@ -89,11 +91,17 @@ _SECTIONS = {
 # Each anchor in use costs a TLS context, each broker of a mirror a connection's buffers.
 BROKERS_MAX = 4
 ANCHORS_MAX = 4
+PINS_MAX = 4
 _BROKER = {
     "host": (rules.host, _REQUIRED),
     "port": (rules.whole(1, 65535), 8883),
     "user": (rules.identifier, _REQUIRED),
     "anchors": ([rules.anchor_file], _REQUIRED),
+    # Digests of which one must be the leaf's, of it or of its SubjectPublicKeyInfo.
+    "pin_sha256": ([rules.sha256], ()),
+    # For a broker that asks for the camera's own certificate: both or neither.
+    "client_cert": (rules.der_file("keys"), None),
+    "client_key": (rules.der_file("keys"), None),
     # MQTT 3.1.1, 3.1.2.10: 16 bits; 0 would switch off the notice of a dead peer.
     "keepalive_s": (rules.whole(5, 65535, " seconds"), 60),
 }
@@ -231,11 +239,17 @@ def _brokers(given, problems):
     for index, one in enumerate(given):
         where = "brokers[%d]" % index
         broker = _section(one, _BROKER, where, problems)
-        anchors = broker.get("anchors")
-        if isinstance(anchors, list) and len(anchors) > ANCHORS_MAX:
-            problems.append(
-                (where + ".anchors", "names %d" % len(anchors), "1 to %d" % ANCHORS_MAX)
-            )
+        for name, most in (("anchors", ANCHORS_MAX), ("pin_sha256", PINS_MAX)):
+            given = broker.get(name)
+            if isinstance(given, list) and len(given) > most:
+                problems.append(
+                    ("%s.%s" % (where, name), "names %d" % len(given), "1 to %d" % most)
+                )
+        for name, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
+            if broker.get(name) is not None and broker.get(other) is None:
+                problems.append(
+                    ("%s.%s" % (where, other), "is missing", "the one that goes with " + name)
+                )
         brokers.append(broker)
     return brokers
 

@@ -2,43 +2,45 @@
 
 import os
 
-_FOLDER = "state"
+from camera import files
+
+FOLDER = "state"
 
 
 def recall(name):
     """The text that was kept under this name, "" when there is none."""
-    path = _path(name)
-    # FAT has no atomic replace: it removes, then renames. In between only the new is there.
-    for candidate in (path, path + ".new"):
-        try:
-            with open(candidate) as file:
-                return file.read()
-        except OSError:
-            pass
-    return ""
-
-
-def keep(name, text):
-    """Keep a text, at once and whole: a power cut leaves the old one or the new. Raises OSError."""
-    path = _path(name)
+    file_path = path(name)
     try:
-        os.mkdir(_FOLDER)
+        # FAT has no atomic replace: it removes, then renames. In between only the new is there,
+        # and stays the only one unless that is completed before keep() writes it anew.
+        if not files.is_there(file_path):
+            os.rename(file_path + ".new", file_path)
+        with open(file_path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def keep(name, contents):
+    """Keep a text, or bytes, at once and whole: a power cut leaves the old ones or the new.
+
+    Raises OSError.
+    """
+    file_path = path(name)
+    try:
+        os.mkdir(FOLDER)
     except OSError:
         pass
-    with open(path + ".new", "w") as file:
-        file.write(text)
-    os.rename(path + ".new", path)
+    with open(file_path + ".new", "w" if isinstance(contents, str) else "wb") as file:
+        file.write(contents)
+    os.rename(file_path + ".new", file_path)
 
 
 def forget(name):
     """Forget what was kept under this name."""
-    path = _path(name)
     # In this order: recall() would find the new one once the other is gone.
-    for each in (path + ".new", path):
-        try:
-            os.remove(each)
-        except OSError:
-            pass
+    files.remove(path(name) + ".new")
+    files.remove(path(name))
 
 
 def next_boot():
@@ -55,5 +57,6 @@ def next_boot():
     return number
 
 
-def _path(name):
-    return _FOLDER + "/" + name
+def path(name):
+    """Where the file of this name is."""
+    return FOLDER + "/" + name

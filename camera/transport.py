@@ -31,10 +31,13 @@ class Transport:
     """A verified connection to a broker. Raises CameraError, and is of no use after that.
 
     address: where the host is, "a.b.c.d"; anchor: an anchors.Anchor; limits: the section
-    limits_s of the settings. answer_ms: the limit of a read, for the reader to set.
+    limits_s of the settings; pins: see Anchor.begin(). answer_ms: the limit of a read, for the
+    reader to set.
     """
 
-    def __init__(self, host, address, port, anchor, limits):
+    def __init__(self, host, address, port, anchor, limits, pins=()):
+        anchor.begin(pins)
+        self._anchor = anchor
         self.answer_ms = int(limits["connack"] * 1000)
         self._write_ms = int(limits["write"] * 1000)
         self._out = bytearray(RECORD_BYTES)
@@ -42,7 +45,6 @@ class Transport:
         self._out_used = 0
         self._raw = _connect(address, port, int(limits["connect"] * 1000))
         try:
-            anchor.begin()
             self._tls = anchor.context.wrap_socket(
                 self._raw, server_hostname=host, do_handshake_on_connect=False
             )
@@ -67,7 +69,13 @@ class Transport:
             self._send(self._out, 0, self._out_used, int(limit_s * 1000), either)
         except (ValueError, OSError, MemoryError) as error:
             self.close()
+            # The one that the pins' check has ended: mbedTLS has no words for that.
+            if self._anchor.leaf and not self._anchor.is_pinned:
+                raise CameraError("pin_mismatch", "its digest begins with " + self._anchor.leaf)
             raise _closed_or(error, anchors.reason)
+        if not self._anchor.is_pinned:
+            self.close()
+            raise CameraError("pin_mismatch", "the firmware did not show the certificate")
         self._out_used = 0
         self.heard_at = time.ticks_ms()
 
@@ -194,6 +202,15 @@ class Transport:
     def _late(self, limit_ms):
         self.close()
         raise CameraError("timeout", "%d ms" % limit_ms)
+
+
+def shake_hands(host, address, port, anchor, limits, pins=()):
+    """Connect, verify and leave again; see Transport. Raises CameraError."""
+    transport = Transport(host, address, port, anchor, limits, pins)
+    # MQTT 3.1.1, 3.14: goodbye. mbedTLS shakes hands inside the first write.
+    transport.write(b"\xe0\x00")
+    transport.handshake(limits["handshake"])
+    transport.close()
 
 
 def _connect(address, port, limit_ms):

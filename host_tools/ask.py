@@ -30,8 +30,11 @@ class Verb(StrEnum):
     maintenance = "maintenance"
 
 
+CameraId = Annotated[str, typer.Argument(help="The camera's id.")]
+
+
 def ask(
-    camera: Annotated[str, typer.Argument(help="The camera's id.")],
+    camera: CameraId,
     verb: Annotated[Verb, typer.Argument(help="What it is to do.")],
     interval_s: Annotated[
         float | None, typer.Option("--interval-s", help="For set: seconds between snapshots.")
@@ -44,20 +47,32 @@ def ask(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for the answer.")] = 10.0,
 ) -> None:
     """Ask a camera for something; exit code 1 when it does not answer or does not do it."""
-    if not topics.is_id(camera):
-        raise UserError(f"{camera!r} is no camera id: give the id in its config.json", exit_code=2)
     values = {"interval_s": interval_s, "quality": quality}
     given = {name: value for name, value in values.items() if value is not None}
     if bool(given) != (verb is Verb.set):
         raise UserError(
             "set needs --interval-s, --quality or both; the other verbs take neither", exit_code=2
         )
-    broker = options.load(config, Path(), secrets=secrets)
-    answer = _exchange(broker, camera, {"do": verb.value, **given}, timeout)
+    answer = request(config, secrets, camera, {"do": verb.value, **given}, timeout)
+    told = ", ".join(f"{name} {value}" for name, value in answer.items())
+    print(f"{camera}: done" + (f", {told}" if told else ""))
+
+
+def request(
+    config: Path, secrets: Path | None, camera: str, command: dict[str, Any], timeout: float
+) -> dict[str, Any]:
+    """What a camera tells once it has done a command (without id), which it has `timeout` s for.
+
+    The broker and its anchor are those of config. Raises UserError when there is no answer, or
+    when it is a refusal.
+    """
+    if not topics.is_id(camera):
+        raise UserError(f"{camera!r} is no camera id: give the id in its config.json", exit_code=2)
+    answer = _exchange(options.load(config, Path(), secrets=secrets), camera, command, timeout)
     if not answer.pop("ok", False):
         raise UserError(f"{camera} refuses: {answer.get('error', 'it does not say why')}")
-    told = ", ".join(f"{name} {value}" for name, value in answer.items() if name != "id")
-    print(f"{camera}: done" + (f", {told}" if told else ""))
+    answer.pop("id", None)
+    return answer
 
 
 def _exchange(

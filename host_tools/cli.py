@@ -6,7 +6,8 @@ import typer
 
 from broker import command as broker_command
 from broker.errors import UserError
-from host_tools import ask, config, demo
+from host_tools import ask, config, demo, device_cert
+from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
 from host_tools.deploy import deploying, logs, undeploying
 from host_tools.virtual_camera import command as virtual_camera_command
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(broker_command.app, name="broker")
 app.add_typer(config.app, name="config")
+app.add_typer(anchor_command.app, name="anchor")
 app.command("ask")(ask.ask)
 app.command("watch")(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
@@ -27,6 +29,7 @@ app.command("deploy")(deploying.deploy)
 app.command("undeploy")(undeploying.undeploy)
 app.command("logs")(logs.logs)
 app.command("bundle")(deploy_command.bundle)
+app.command("device-cert")(device_cert.device_cert)
 app.command("demo")(demo.demo)
 app.command("setup")(demo.setup)
 

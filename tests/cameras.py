@@ -23,7 +23,8 @@ class CameraUnderTest:
     """One virtual camera with a flash of its own below `folder`.
 
     Its settings fit the broker; change them before power_on() in `config` and `secrets`,
-    and the anchors in `anchors` (name: the bytes of the file on the flash).
+    the anchors in `anchors` (name: the bytes of the file on the flash), and its own keys and
+    certificates in the folder `keys`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class CameraUnderTest:
         sd_bytes: int = 0,
     ) -> None:
         self.flash = folder / "flash"
+        self.keys = folder / "keys"
         self.console: list[str] = []
         self._folder = folder
         self._library = library

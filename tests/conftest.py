@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from host_tools.deploy import umqtt
 from host_tools.virtual_camera import micropython
 from host_tools.virtual_camera.micropython import MicroPython
 from tests.broker.local import NAMES
+from tests.brokers import BrokerProcess, running_broker
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +46,18 @@ def data(made_once: Path, tmp_path: Path) -> Path:
     folder.mkdir(mode=0o700)
     shutil.copytree(made_once / "authority", folder / "authority")
     return folder
+
+
+@pytest.fixture(scope="session")
+def zoo_data(tmp_path_factory: pytest.TempPathFactory, made_once: Path) -> Path:
+    """The data folder of the broker with the zoo."""
+    data = tmp_path_factory.mktemp("zoo")
+    shutil.copytree(made_once / "authority", data / "authority")
+    return data
+
+
+@pytest.fixture(scope="session")
+def zoo(zoo_data: Path) -> Iterator[BrokerProcess]:
+    """`anchorcam broker --zoo`."""
+    with running_broker(zoo_data, "--zoo", "--zoo-port=0") as process:
+        yield process

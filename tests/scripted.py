@@ -26,12 +26,12 @@ class SelfSigned:
     key_pem: bytes
 
 
-def self_signed() -> SelfSigned:
-    """A new one, valid for a day."""
+def self_signed(*more: x509.ExtensionType, common_name: str = "localhost") -> SelfSigned:
+    """A new one, valid for a day. more: further extensions."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -40,8 +40,10 @@ def self_signed() -> SelfSigned:
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
     )
+    for extension in more:
+        builder = builder.add_extension(extension, critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
     return SelfSigned(
         certificate.public_bytes(serialization.Encoding.DER),
         certificate.public_bytes(serialization.Encoding.PEM),

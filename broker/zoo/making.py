@@ -70,9 +70,10 @@ class Zoo:
         """One of table.CERTIFICATES. Raises OSError, ValueError."""
         return x509.load_pem_x509_certificate((self._folder / f"{name}.crt").read_bytes())
 
-    def signing(self, name: str) -> Path:
-        """The PEM file with the private key of an issuer and its certificate."""
-        return self._folder / f"{name}.signing"
+    @property
+    def devices(self) -> Path:
+        """The certificate (PEM) of the authority of devices."""
+        return self._authority.devices_file
 
     def write_anchors(self, folder: Path) -> list[Anchor]:
         """Write each anchor of table.ANCHORS to folder as DER. Raises OSError."""
@@ -105,8 +106,6 @@ class Zoo:
                 key = _key_bytes(self._keys[CERTIFICATES[row.sent[0]].key])
                 chain = [self._made[name].public_bytes(Encoding.PEM) for name in row.sent]
                 write_atomic(folder / f"{row.name}.pem", key + b"".join(chain))
-        devices = self._made["devices"].public_bytes(Encoding.PEM)
-        write_atomic(folder / "devices.signing", _key_bytes(self._keys["Devices"]) + devices)
 
     def _certificate(self, name: str, recipe: Certificate) -> x509.Certificate:
         if recipe.key not in self._keys:

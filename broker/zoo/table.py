@@ -140,7 +140,6 @@ CERTIFICATES: dict[str, Certificate] = {
     "sha-1": _leaf("r12", is_sha1=True),
     "rsa-1024": _leaf("e7", key="leaf-1024", kind="RSA 1024"),
     "ed25519": _leaf("e7", key="leaf-ed25519", kind="Ed25519"),
-    "devices": _authority("devices", "Devices"),
 }
 
 _USUAL = ("ecdsa-2025", "e7")

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from broker.errors import UserError
@@ -41,8 +41,8 @@ _READ_MAX = 1 << 18
 class Sent:
     """What a server sent. certificates: DER, in its order; message_bytes: of the Certificate
     message; is_split: whether that came in several records; asks_client: for a certificate of
-    the client's own. code, why: the reason code and the words where the handshake ended before
-    that, otherwise "".
+    the client's own. code, why: the reason code and the words where a camera's handshake ends
+    before that, otherwise "".
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -70,28 +70,29 @@ def look(address: str, port: int, name: str, limit_s: float) -> Sent:
     try:
         return _ask(address, port, name, limit_s)
     except _Ended as ended:
-        why = ended.why
         if ended.alert in (_HANDSHAKE_FAILURE, _PROTOCOL_VERSION):
-            why = _explain(address, port, name, limit_s) or why
-        return Sent(code=ended.code, why=why)
+            explained = _explain(address, port, name, limit_s)
+            if explained is not None:
+                return replace(explained, code=ended.code)
+        return Sent(code=ended.code, why=ended.why)
 
 
-def _explain(address: str, port: int, name: str, limit_s: float) -> str:
-    """What a server wants that refuses everything that a camera can do; "" for unknown."""
+def _explain(address: str, port: int, name: str, limit_s: float) -> Sent | None:
+    """What a server wants that refuses everything that a camera can do, and what it sends then;
+    None for unknown.
+    """
     for groups, signatures, what in (
         ((_X25519,), (), "it exchanges keys by X25519 only, and a camera has NIST's curves only"),
         ((), (_ED25519,), "its key is Ed25519, which mbedTLS does not have"),
     ):
         try:
-            _ask(address, port, name, limit_s, groups, signatures)
+            return replace(_ask(address, port, name, limit_s, groups, signatures), why=what)
         except _Ended as ended:
             if ended.alert == _PROTOCOL_VERSION:
-                return "it speaks TLS 1.3 only, and a camera speaks TLS 1.2 only"
+                return Sent(why="it speaks TLS 1.3 only, and a camera speaks TLS 1.2 only")
         except UserError:
-            return ""
-        else:
-            return what
-    return ""
+            return None
+    return None
 
 
 def _ask(

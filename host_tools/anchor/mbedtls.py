@@ -13,22 +13,34 @@ from typing import Any
 
 import camera
 from broker.errors import UserError
+from broker.files import write_atomic
 from camera.errors import REASONS
+from host_tools.anchor import report
+from host_tools.virtual_camera import micropython
 from host_tools.virtual_camera.board import FIRMWARE, clock_environment
 from host_tools.virtual_camera.micropython import MicroPython
 
 PROBE = Path(__file__).parent / "probe.py"
 ACCEPTED = "accepted"
+# Seconds for each step, where no config.json says otherwise.
+LIMITS_S = {"connect": 10, "handshake": 20, "connack": 10, "write": 20}
 
 
 @dataclass(frozen=True)
 class Question:
-    """Would a camera with this anchor (DER) accept the server at address, asked for as host?"""
+    """Would a camera with this anchor (DER) accept the server at address, asked for as host?
 
-    host: str
-    address: str
-    port: int
+    With port 0: would it load the anchor at all?
+    pins: see camera.anchors.Anchor.begin(); client_cert, client_key: the camera's own, DER.
+    """
+
     anchor: bytes
+    host: str = ""
+    address: str = ""
+    port: int = 0
+    pins: tuple[str, ...] = ()
+    client_cert: bytes = b""
+    client_key: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,12 @@ def ask(
     return read_answers(done.stdout, len(questions), done.stderr or done.stdout)
 
 
+def ask_this_machine(questions: Sequence[Question]) -> list[Answer]:
+    """As ask(), now, of the virtual camera's MicroPython. Raises UserError."""
+    with report.working("asking mbedTLS"):
+        return ask(micropython.find(), questions, LIMITS_S)
+
+
 def read_answers(said: str, count: int, errors: str) -> list[Answer]:
     """What the probe has printed. Raises UserError (exit code 3)."""
     try:
@@ -107,19 +125,22 @@ def _answer(told: Any) -> Answer:
 
 
 def _lay_out(folder: Path, questions: Sequence[Question], limits_s: Mapping[str, float]) -> None:
-    """The folder as a camera's flash: the application, the anchors, the probe and its jobs."""
+    """The folder as a camera's flash: the application, the certificates, the probe, its jobs."""
     shutil.copytree(Path(camera.__file__).parent, folder / "camera")
     shutil.copy(PROBE, folder / "probe.py")
     jobs = []
     for at, question in enumerate(questions):
-        anchor = folder / f"{at}.der"
-        anchor.write_bytes(question.anchor)
-        jobs.append(
-            {
-                "host": question.host,
-                "address": question.address,
-                "port": question.port,
-                "anchor": anchor.name,
-            }
-        )
+        job: dict[str, Any] = {
+            "host": question.host,
+            "address": question.address,
+            "port": question.port,
+            "pins": question.pins,
+        }
+        for field in ("anchor", "client_cert", "client_key"):
+            contents = getattr(question, field)
+            if contents or field == "anchor":
+                job[field] = f"{at}-{field}.der"
+                # Only for whoever runs this: one of them is a private key.
+                write_atomic(folder / job[field], contents)
+        jobs.append(job)
     (folder / "jobs.json").write_text(json.dumps({"limits_s": dict(limits_s), "jobs": jobs}))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
+from host_tools.anchor import describing
 from host_tools.anchor.hello import RECORD_BUFFER, Sent
 
 ACCEPTED = "accepted"
@@ -158,13 +159,13 @@ def _build(
     while True:
         path.append(child)
         if child.not_valid_after_utc < at:
-            flags.add("expired", f"{title(child)} has expired")
+            flags.add("expired", f"{describing.name(child)} has expired")
         if child.not_valid_before_utc > at:
-            flags.add("not_yet_valid", f"{title(child)} is not valid yet")
+            flags.add("not_yet_valid", f"{describing.name(child)} is not valid yet")
         if is_anchor:
             return path, flags, ""
         if not isinstance(child.signature_hash_algorithm, _DIGESTS):
-            flags.add("unacceptable", f"{title(child)} is signed with an old digest")
+            flags.add("unacceptable", f"{describing.name(child)} is signed with an old digest")
         if len(path) == 1 and child == anchor and child.issuer == child.subject:
             return path, flags, ""
         parents = [anchor], rest
@@ -174,7 +175,10 @@ def _build(
             if found is not None:
                 break
         else:
-            flags.add("untrusted", f"nothing that was sent, nor the anchor, signs {title(child)}")
+            flags.add(
+                "untrusted",
+                f"nothing that was sent, nor the anchor, signs {describing.name(child)}",
+            )
             return path, flags, ""
         parent, is_signed = found
         if len(path) > 1 and child.issuer == child.subject:
@@ -182,10 +186,13 @@ def _build(
         if not is_anchor and len(path) > INTERMEDIATES_MAX:
             return path, flags, f"more than {INTERMEDIATES_MAX} intermediates"
         if not is_signed:
-            flags.add("untrusted", f"{title(child)} is not signed by the {title(parent)} sent")
+            flags.add(
+                "untrusted",
+                f"{describing.name(child)} is not signed by the {describing.name(parent)} sent",
+            )
         weak = _weak_key(parent)
         if weak:
-            flags.add("unacceptable", f"the key of {title(parent)} is {weak}")
+            flags.add("unacceptable", f"the key of {describing.name(parent)} is {weak}")
         if not is_anchor:
             # Only what was sent after it is looked at: mbedTLS does not sort.
             rest = rest[rest.index(parent) + 1 :]
@@ -281,9 +288,3 @@ def _wrong_usage(leaf: x509.Certificate) -> str:
     except x509.ExtensionNotFound:
         return ""
     return "" if usage.digital_signature else "the leaf's key usage is not for signing"
-
-
-def title(certificate: x509.Certificate) -> str:
-    """A certificate in a sentence: its common name, or that it has none."""
-    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(common[0].value) if common else "the leaf"

@@ -1,8 +1,10 @@
 """Asks the TLS library that it runs on whether it accepts a server (runs under MicroPython).
 
 Reads jobs.json: {"limits_s": {..}, "jobs": [{"host": .., "address": .., "port": .., "anchor":
-path}, ..]}; prints one line of JSON for each job, in their order. It is the application's own
-code that shakes hands, so the reason codes are those of the application.
+path}, ..]}, a job also with "pins": [digest, ..] and with "client_cert" and "client_key": path;
+prints one line of JSON for each job, in their order. A job with port 0 asks only whether these
+files can be loaded. It is the application's own code that shakes hands, so the reason codes are
+those of the application.
 """
 
 import gc
@@ -14,20 +16,17 @@ if "" not in sys.path:
 
 from camera.anchors import Anchor
 from camera.errors import CameraError
-from camera.transport import Transport
-
-# MQTT 3.1.1, 3.14: goodbye. mbedTLS shakes hands inside the first write.
-_DISCONNECT = b"\xe0\x00"
+from camera.transport import shake_hands
 
 
 def _ask(job, limits):
     anchor = None
     try:
-        anchor = Anchor(job["anchor"])
-        transport = Transport(job["host"], job["address"], job["port"], anchor, limits)
-        transport.write(_DISCONNECT)
-        transport.handshake(limits["handshake"])
-        transport.close()
+        client = (job["client_cert"], job["client_key"]) if "client_cert" in job else None
+        anchor = Anchor(job["anchor"], client)
+        if job["port"]:
+            pins = job.get("pins", ())
+            shake_hands(job["host"], job["address"], job["port"], anchor, limits, pins)
         told = {"code": "accepted", "words": ""}
     except CameraError as error:
         told = {"code": error.code, "words": error.detail or ""}

@@ -26,7 +26,6 @@ from host_tools.deploy.device import Device, LostError
 from host_tools.deploy.facts import Facts
 from host_tools.deploy.plan import Manifest, Plan
 from host_tools.deploy.proof import Proof
-from host_tools.virtual_camera import micropython
 from host_tools.watch import options
 
 DATA = Path("data/deploy")
@@ -90,10 +89,7 @@ def deploy(
     job = Job(image, settings["camera"]["id"], settings["network"]["kind"])
     chosen = None if no_wait else options.load(config, data, secrets=secrets)
     found = ports.choose(port)
-    told, refused = checks.anchors(micropython.find(), settings, config.parent / "anchors")
-    for line in (*told, *refused):
-        print(f"anchor    {line}")
-    checks.refuse(refused, force)
+    checks.anchors(config, force)
     with stopped(found, lambda device, about: _refuse(device, about, job, force)) as camera:
         made = compare(camera.device, job, force)
         refuse_edited(made)

@@ -1,4 +1,4 @@
-"""What a camera's flash holds: the application, umqtt.simple, settings, secrets, anchors."""
+"""What a camera's flash holds: the application, umqtt.simple, settings, secrets, anchors, keys."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import camera
 from broker.errors import UserError
 from broker.files import write_atomic
 from camera import der, settings
+from host_tools.deploy import client
 
 # Section -> field -> value, as camera.settings.load() gives them.
 Settings = dict[str, Any]
@@ -27,6 +28,18 @@ def load_settings(config: Path, secrets: Path) -> Settings:
     return complete
 
 
+def load_config(config: Path) -> Settings:
+    """The settings in config.json alone, without passwords and keys.
+
+    Raises UserError (exit code 2) with one line per problem.
+    """
+    try:
+        complete: Settings = settings.load_config(_read(config))
+    except settings.SettingsError as error:
+        raise UserError("\n".join(_lines(error)), exit_code=2) from None
+    return complete
+
+
 def problems_of_config(config: Path) -> list[str]:
     """One line for each thing that is wrong with config.json alone.
 
@@ -40,7 +53,7 @@ def problems_of_config(config: Path) -> list[str]:
 
 
 def problems(config: Path, secrets: Path) -> list[str]:
-    """One line for each thing that is wrong with the settings, secrets and anchors.
+    """One line for each thing that is wrong with the settings, secrets, anchors and keys.
 
     Raises UserError (exit code 2) when config cannot be read.
     """
@@ -51,8 +64,10 @@ def problems(config: Path, secrets: Path) -> list[str]:
     except UserError as error:
         found.append(str(error))
         secrets_text = "{}"
+    pairs: set[tuple[str, str]] = set()
     try:
-        anchors = _anchor_names(settings.load(text, secrets_text))
+        complete = settings.load(text, secrets_text)
+        anchors, pairs = _anchor_names(complete), _key_pairs(complete)
     except settings.SettingsError as error:
         found += _lines(error)
         anchors = error.anchors
@@ -61,14 +76,19 @@ def problems(config: Path, secrets: Path) -> list[str]:
             _anchor(config, anchor)
         except UserError as error:
             found.append(str(error))
+    for pair in sorted(pairs):
+        try:
+            client.files(config, *pair)
+        except UserError as error:
+            found.append(str(error))
     return found
 
 
 def files(config: Path, secrets: Path, umqtt: Path) -> dict[str, bytes]:
     """Everything that a camera with these settings needs: path on its flash -> contents.
 
-    The anchors are taken from anchors/ beside the config file; of the secrets only
-    those that the camera uses. Raises UserError (exit code 2).
+    The anchors and keys are taken from anchors/ and keys/ beside the config file; of the
+    secrets only those that the camera uses. Raises UserError (exit code 2).
     """
     complete = load_settings(config, secrets)
     image = {"config.json": config.read_bytes(), "lib/umqtt/simple.py": umqtt.read_bytes()}
@@ -77,6 +97,8 @@ def files(config: Path, secrets: Path, umqtt: Path) -> dict[str, bytes]:
         image[name] = source.read_bytes()
     for anchor in _anchor_names(complete):
         image[f"anchors/{anchor}"] = _anchor(config, anchor)
+    for pair in _key_pairs(complete):
+        image |= client.files(config, *pair)
     image[_PRIVATE] = _camera_secrets(complete)
     return image
 
@@ -87,7 +109,8 @@ def write(image: dict[str, bytes], folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_bytes() != data:
-            write_atomic(path, data, 0o600 if name == _PRIVATE else 0o644)
+            is_private = name == _PRIVATE or name.startswith(client.FOLDER + "/")
+            write_atomic(path, data, 0o600 if is_private else 0o644)
 
 
 def _read(path: Path) -> str:
@@ -110,6 +133,12 @@ def _lines(error: settings.SettingsError) -> list[str]:
 
 def _anchor_names(complete: Settings) -> list[str]:
     return [anchor for broker in complete["brokers"] for anchor in broker["anchors"]]
+
+
+def _key_pairs(complete: Settings) -> set[tuple[str, str]]:
+    """The file names of certificate and key, of each broker that asks for them."""
+    brokers = complete["brokers"]
+    return {(each["client_cert"], each["client_key"]) for each in brokers if each["client_cert"]}
 
 
 def _anchor(config: Path, name: str) -> bytes:

@@ -18,6 +18,16 @@ Timeout = Annotated[
     float | None, typer.Option(min=0.1, help="Give up, exit code 1, after so many seconds.")
 ]
 
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        metavar="URL",
+        help="The ledger's database, postgresql://HOST/NAME (password: PGPASSWORD or .pgpass).",
+        show_default="a file in the data folder",
+    ),
+]
+
 
 def check_timeout(expect: int | None, timeout: float | None) -> None:
     """Raises UserError (exit code 2) for a --timeout without --expect."""
@@ -31,6 +41,7 @@ def watch(
     timeout: Timeout = None,
     data: Annotated[Path, typer.Option(help="Folder of the snapshots and the ledger.")] = DATA,
     secrets: SecretsFile = None,
+    ledger: LedgerUrl = None,
     ndjson: Annotated[
         bool, typer.Option("--ndjson", help="One JSON object per line, on a terminal too.")
     ] = False,
@@ -47,7 +58,9 @@ def watch(
 ) -> None:
     """Watch what the cameras send: verify it, record it, show it."""
     check_timeout(expect, timeout)
-    chosen = options.load(config, data, secrets=secrets, port=port, reorder_s=reorder)
+    chosen = options.load(
+        config, data, secrets=secrets, port=port, ledger=ledger, reorder_s=reorder
+    )
     stop = display.interrupted()
     with display.shown(chosen, stop, camera=camera, ndjson=ndjson) as watcher:
         display.wait(watcher, stop, expect, timeout, camera)

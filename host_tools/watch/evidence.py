@@ -5,7 +5,9 @@ Whatever is in a payload was written by someone else: nothing here raises for an
 
 import hashlib
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from camera import stamp
@@ -17,6 +19,9 @@ SNAPSHOT_MAX = 2 * 1024 * 1024
 REPORT_MAX = 16 * 1024
 # As many as a camera tells at a time.
 DROPS_MAX = 64
+# Deeper than anything a camera says.
+_DEPTH = 6
+_DAYS_MAX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,11 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Health:
-    """What is used of a health message; None for what it does not say, or says wrongly."""
+    """What is used of a health message; None for what it does not say, or says wrongly.
+
+    days: until the first certificate of the broker's chain or the anchor expires; said: all
+    of it that is plain JSON.
+    """
 
     boot: int | None = None
     seq: int | None = None
@@ -50,6 +59,12 @@ class Health:
     clock_age_s: int | None = None
     anchor: str | None = None
     last_error: str | None = None
+    heap_free: int | None = None
+    rssi: int | None = None
+    reconnects: int | None = None
+    days: int | None = None
+    up: tuple[int, int] | None = None  # (connections, seconds) of this boot
+    said: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class State:
     online: bool
     boot: int
     conn: int
+    said: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def check(camera: str, payload: bytes) -> Arrival:
@@ -108,6 +124,12 @@ def read_health(payload: bytes) -> Health | None:
         clock_age_s=_count(fields.get("clock_age_s")),
         anchor=_word(fields.get("anchor")),
         last_error=_word(fields.get("last_error")),
+        heap_free=_count(fields.get("heap_free")),
+        rssi=_number(fields.get("rssi"), -1000, 1000),
+        reconnects=_count(fields.get("reconnects")),
+        days=_days(fields),
+        up=_up(fields),
+        said=fields,
     )
 
 
@@ -119,7 +141,7 @@ def read_state(payload: bytes) -> State | None:
     boot, conn = _count(fields.get("boot")), _count(fields.get("conn"))
     if boot is None or conn is None:
         return None
-    return State(fields["state"] == "online", boot, conn)
+    return State(fields["state"] == "online", boot, conn, fields)
 
 
 def printable(text: str, most: int) -> str:
@@ -134,14 +156,44 @@ def _object(payload: bytes) -> dict[str, Any] | None:
         fields = json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    return fields if isinstance(fields, dict) else None
+    return _plain(fields, _DEPTH) if isinstance(fields, dict) else None
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The value, without what other readers of JSON choke on: infinities, and deep nests."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        return None
+    if isinstance(value, dict):
+        return {name: _plain(each, depth - 1) for name, each in value.items()}
+    return [_plain(each, depth - 1) for each in value]
 
 
 def _count(value: object, least: int = 0) -> int | None:
+    return _number(value, least, stamp.COUNT_MAX)
+
+
+def _number(value: object, least: int, most: int) -> int | None:
     # bool is an int to isinstance, and true is no count.
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= stamp.COUNT_MAX:
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
     return None
+
+
+def _days(fields: Mapping[str, Any]) -> int | None:
+    chain = fields.get("chain_days")
+    said = [fields.get("leaf_days"), fields.get("anchor_days")]
+    said += chain if isinstance(chain, list) else []
+    known = [days for each in said if (days := _number(each, -_DAYS_MAX, _DAYS_MAX)) is not None]
+    return min(known, default=None)
+
+
+def _up(fields: Mapping[str, Any]) -> tuple[int, int] | None:
+    conn, seconds = _count(fields.get("conn")), _count(fields.get("up_s"))
+    return None if conn is None or seconds is None else (conn, seconds)
 
 
 def _identity(value: object) -> tuple[int, int] | None:

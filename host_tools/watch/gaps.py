@@ -66,13 +66,22 @@ class Boot:
 
     def arrive(self, seq: int) -> Gap | None:
         """Close the gap at seq and return what it was; None: there was none."""
-        index = bisect.bisect_right(self.gaps, seq, key=lambda gap: gap.first) - 1
-        if index < 0 or seq > self.gaps[index].last:
+        index = self._gap_at(seq)
+        if index is None:
             return None
         gap = self.gaps[index]
         self._replace(index, gap.part(gap.first, seq - 1), gap.part(seq + 1, gap.last))
         self.high = max(self.high, seq)
         return gap
+
+    def has(self, seq: int) -> bool:
+        """Whether it is neither in a gap nor beyond what is known."""
+        return self.base <= seq <= self.top and self._gap_at(seq) is None
+
+    def is_missing(self, seq: int) -> bool:
+        """Whether it is in a gap that counts as missing."""
+        index = self._gap_at(seq)
+        return index is not None and self.gaps[index].fate is Fate.MISSING
 
     def drop(self, first: int, last: int, now: float) -> list[Gap]:
         """The camera says that it gave these up; returns what of it is news.
@@ -149,6 +158,10 @@ class Boot:
         boot = cls(*numbers)
         boot.gaps = [Gap(first, last, now, Fate(fate)) for first, last, fate in gaps]
         return boot
+
+    def _gap_at(self, seq: int) -> int | None:
+        index = bisect.bisect_right(self.gaps, seq, key=lambda gap: gap.first) - 1
+        return None if index < 0 or seq > self.gaps[index].last else index
 
     def _replace(self, index: int, *parts: Gap) -> None:
         self.gaps[index : index + 1] = [part for part in parts if part.size > 0]

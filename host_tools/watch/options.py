@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from sqlalchemy import URL
 
 from broker.accounts import WATCHER
 from broker.errors import UserError
 from camera import der, settings
+from host_tools.watch import schema
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Options:
     password: str
     prefix: str
     folder: Path
+    ledger: URL
     reorder_s: float = 10.0
     user: str = WATCHER
 
@@ -32,11 +35,13 @@ def load(
     *,
     secrets: Path | None = None,
     port: int | None = None,
+    ledger: str | None = None,
     reorder_s: float = 10.0,
 ) -> Options:
     """The options in config.json, and beside it anchors/ and, unless given, secrets.json.
 
-    Raises UserError (exit code 2) that names every problem found in the settings.
+    ledger: see schema.location(). Raises UserError (exit code 2) that names every problem
+    found in the settings.
     """
     secrets = secrets or config.parent / "secrets.json"
     try:
@@ -54,6 +59,7 @@ def load(
         password=_password(secrets),
         prefix=checked["topics"]["prefix"],
         folder=folder,
+        ledger=schema.location(folder, ledger),
         reorder_s=reorder_s,
     )
 

@@ -1,7 +1,7 @@
 """Did what was expected arrive, and if not, why, as far as it is known. Pure."""
 
 from broker.errors import UserError
-from host_tools.watch.intake import CameraView
+from host_tools.watch.seen import CameraView
 from host_tools.watch.subscriber import View
 from host_tools.watch.verdicts import VERIFIED, Verdict
 

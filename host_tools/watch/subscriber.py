@@ -16,9 +16,10 @@ from camera import topics
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, refused
 from host_tools.watch.failures import Failure
-from host_tools.watch.intake import CameraView, Intake
+from host_tools.watch.intake import Intake
 from host_tools.watch.ledger import Ledger
 from host_tools.watch.options import Options
+from host_tools.watch.seen import CameraView
 from host_tools.watch.session import CONNECT_S, Session, trust_only
 
 BACKOFF_FIRST_S = 1.0
@@ -84,7 +85,7 @@ class Watcher:
         """Open the ledger and begin; does not wait for the broker. Raises UserError."""
         options = self.options
         context = trust_only(options.anchor)
-        self._ledger = Ledger(options.folder)
+        self._ledger = Ledger(options.folder, options.ledger)
         try:
             self._intake = Intake(
                 options.folder, self._ledger, options.reorder_s, self._news.append

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from host_tools.watch.intake import CameraView
+from host_tools.watch.seen import CameraView
 from host_tools.watch.subscriber import View
 from host_tools.watch.verdicts import Verdict
 

@@ -38,10 +38,14 @@ VERIFIED = frozenset({Verdict.DELIVERED, Verdict.REORDERED})
 
 
 class Judgement(NamedTuple):
-    """The verdict of one arrival, and why when it is not simply delivered."""
+    """The verdict of one arrival, and why when it is not simply delivered.
+
+    was: what the snapshot counted as until now, missing or dropped, or None.
+    """
 
     verdict: Verdict
     reason: str = ""
+    was: Verdict | None = None
 
 
 class Missing(NamedTuple):
@@ -103,12 +107,15 @@ class Track:
         identity: (boot, seq) if its stamp could be read. It is no evidence of what was sent,
         for the damage may be in the stamp.
         """
+        was = None
         if identity:
+            state = self._boots.get(identity[0])
+            was = Verdict.MISSING if state and state.is_missing(identity[1]) else None
             self._damaged.pop(identity, None)
             self._damaged[identity] = None
             if len(self._damaged) > DAMAGED_MAX:
                 self._damaged.pop(next(iter(self._damaged)))
-        return self._count(Judgement(Verdict.CORRUPT, reason))
+        return self._count(Judgement(Verdict.CORRUPT, reason, was))
 
     def unverifiable(self, reason: str) -> Judgement:
         """A payload without proof of what it is has arrived."""
@@ -154,8 +161,28 @@ class Track:
         for boot, state in self._boots.items():
             for gap in state.overdue(now, self.reorder_s):
                 self._announce(boot, gap)
+        return self.news()
+
+    def news(self) -> list[Missing | Dropped]:
+        """What counts as missing or dropped and was not told yet."""
         news, self._news = self._news, []
         return news
+
+    def has(self, boot: int, seq: int) -> bool:
+        """Whether this snapshot, if it came intact now, would be a duplicate."""
+        state = self._boots.get(boot)
+        return state is not None and state.has(seq)
+
+    def lost(self) -> list[Missing | Dropped]:
+        """All that counts as missing or dropped now and is kept one by one, without reasons."""
+        lost: list[Missing | Dropped] = []
+        for boot, state in sorted(self._boots.items()):
+            for gap in state.gaps:
+                if gap.fate is Fate.DROPPED:
+                    lost.append(Dropped(boot, gap.first, gap.last, ""))
+                elif gap.fate is Fate.MISSING:
+                    lost += self._undamaged(boot, gap)
+        return lost
 
     def counts(self) -> dict[Verdict, int]:
         """How many snapshots have each verdict now."""
@@ -269,14 +296,17 @@ class Track:
         return sorted(seq for at, seq in self._damaged if at == boot)
 
     def _announce(self, boot: int, gap: Gap) -> None:
-        first = gap.first
+        self._news += self._undamaged(boot, gap)
+
+    def _undamaged(self, boot: int, gap: Gap) -> list[Missing]:
+        """What of this gap did not even arrive damaged."""
+        parts, first = [], gap.first
         for seq in self._damaged_of(boot):
             if first <= seq <= gap.last:
                 if first < seq:
-                    self._news.append(Missing(boot, first, seq - 1))
+                    parts.append(Missing(boot, first, seq - 1))
                 first = seq + 1
-        if first <= gap.last:
-            self._news.append(Missing(boot, first, gap.last))
+        return [*parts, Missing(boot, first, gap.last)] if first <= gap.last else parts
 
     def _count(self, judgement: Judgement) -> Judgement:
         self._arrived[judgement.verdict] = self._arrived.get(judgement.verdict, 0) + 1
@@ -291,9 +321,11 @@ def _arrive(state: Boot, seq: int, now: float) -> Judgement:
     if gap is None:
         return Judgement(Verdict.DUPLICATE, "it was here before")
     if gap.fate is Fate.MISSING:
-        return Judgement(Verdict.REORDERED, "late: it was counted as missing")
+        return Judgement(Verdict.REORDERED, "late: it was counted as missing", Verdict.MISSING)
     if gap.fate is Fate.DROPPED:
-        return Judgement(Verdict.REORDERED, "late: the camera had called it dropped")
+        return Judgement(
+            Verdict.REORDERED, "late: the camera had called it dropped", Verdict.DROPPED
+        )
     if seq < highest:
         return Judgement(Verdict.REORDERED, f"it came after seq {highest}")
     return Judgement(Verdict.DELIVERED)

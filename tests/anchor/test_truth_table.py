@@ -20,7 +20,7 @@ def answers(runtime: MicroPython, zoo: BrokerProcess, zoo_data: Path) -> Mapping
 
 
 # One worker asks all of it once.
-@pytest.mark.xdist_group("truth table")
+@pytest.mark.xdist_group("zoo")
 class TestTruthTable:
     def test_the_zoo_is_what_it_says(self, answers: Mapping[Cell, Answer]) -> None:
         said = {

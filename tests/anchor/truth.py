@@ -118,4 +118,4 @@ def load(data: Path, name: str) -> x509.Certificate:
 
 def _question(cell: Cell, ports: Mapping[str, int]) -> Question:
     anchor = cell.certificate.public_bytes(Encoding.DER) if cell.certificate else b""
-    return Question(cell.row.asked, "127.0.0.1", ports[cell.row.name], anchor)
+    return Question(anchor, cell.row.asked, "127.0.0.1", ports[cell.row.name])

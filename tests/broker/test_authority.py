@@ -19,7 +19,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from broker import authority as module
 from broker.authority import Authority
-from broker.certificates import CHAINS, ISSUERS, Chain, subject_names
+from broker.certificates import CHAINS, DEVICES, ISSUERS, Chain, subject_names
 from broker.errors import UserError
 from broker.files import write_atomic
 from tests.broker.local import NAMES, LocalBroker
@@ -241,7 +241,7 @@ class TestFiles:
     ) -> None:
         small_keys(monkeypatch)
         write = write_atomic
-        files = 2 * len(ISSUERS) + len(CHAINS)
+        files = 2 * len((*ISSUERS, DEVICES)) + len(CHAINS)
         for survivors in range(files):
             folder = tmp_path / str(survivors)
             written = iter(range(survivors))
@@ -276,7 +276,7 @@ class TestFiles:
                 certificate.verify_directly_issued_by(signer)
         assert made.ensure() == []
 
-    @pytest.mark.parametrize("name", ["x1.key", "x1.pem"])
+    @pytest.mark.parametrize("name", ["x1.key", "x1.pem", "devices.key", "devices.pem"])
     def test_a_damaged_root_is_never_replaced(self, made: Authority, name: str) -> None:
         (made.folder / name).write_bytes(b"damaged")
         with pytest.raises(UserError, match=f"{name} is not a .*restore it from a backup"):

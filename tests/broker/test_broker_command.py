@@ -77,6 +77,15 @@ class TestServe:
                 assert event["account"] == "garden"
                 broker.event("disconnect", client=f"garden/{name}", reason="by the client")
 
+    def test_a_listener_for_devices(self, data: Path) -> None:
+        with running_broker(data, "--device-port=0") as broker:
+            assert list(broker.ready)[1:4] == ["ecdsa", "rsa", "device"]
+            endpoint = broker.endpoint("device")
+            with pytest.raises((OSError, EOFError)):
+                endpoint.raw("cam1")
+            event = broker.event("refused", listener="device")
+            assert event["reason"] == "TLS: peer did not return a certificate"
+
     def test_readable_lines(self, data: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "broker", "--data", str(data), *FREE],

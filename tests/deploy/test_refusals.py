@@ -111,5 +111,5 @@ def test_a_broker_that_is_not_there(bench: Bench) -> None:
     bench.config["brokers"][0]["port"] = 9
     done = bench.deploy()
     assert done.status == 1
-    assert "not checked, it cannot be reached from here (refused)" in done.out
+    assert "root.der: refused" in done.out
     assert "--no-wait deploys without proof" in done.err

@@ -114,7 +114,7 @@ def test_set_nonsense(sender: Sender, rest: dict[str, Any], words: str) -> None:
         b'{"id": "a b", "do": "health"}',
         b'{"id": 5, "do": "health"}',
         b"[" * 900,
-        b'{"id": "x", "do": "health", "more": "' + b"x" * 1024 + b'"}',
+        b'{"id": "x", "do": "health", "more": "' + b"x" * 3072 + b'"}',
     ],
     ids=["empty", "text", "bytes", "list", "nothing", "bad id", "number", "deep", "long"],
 )
@@ -122,7 +122,7 @@ def test_malformed(sender: Sender, request_: bytes) -> None:
     sender.send(request_)
     answer = sender.answer()
     assert (answer["id"], answer["ok"]) == (None, False)
-    assert "at most 1 KiB" in answer["error"]
+    assert "at most 3 KiB" in answer["error"]
     assert sender.ask("health") == {"ok": True}
 
 
@@ -132,11 +132,11 @@ def test_longer_than_a_camera_reads(
     # Retained: if it ended the connection it would do so on every one that follows.
     sender.send(b"x" * 100_000, retain=True)
     try:
-        assert "at most 1 KiB" in sender.answer()["error"]
+        assert "at most 3 KiB" in sender.answer()["error"]
         assert sender.ask("health") == {"ok": True}
         camera.power_cut()
         camera.restart()
-        assert "at most 1 KiB" in sender.answer()["error"]
+        assert "at most 3 KiB" in sender.answer()["error"]
         assert sender.ask("health") == {"ok": True}
     finally:
         sender.send(b"", retain=True)

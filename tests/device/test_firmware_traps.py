@@ -1,5 +1,6 @@
 """What a real camera's firmware does and the virtual camera's does not: played to the code."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -49,6 +50,44 @@ def test_a_watchdog_that_cannot_count_so_far(camera: CameraUnderTest, start: Sta
     )
     camera.line("asked for 10600")
     camera.line("connected to")
+
+
+def test_pins_on_a_firmware_that_does_not_show_what_it_verifies(
+    camera: CameraUnderTest, start: Start
+) -> None:
+    # As in firmware before 2024. A broker with pins is refused there, never let pass unpinned.
+    camera.broker["pin_sha256"] = ["0" * 64]
+    start(
+        "import ssl\n"
+        "class Inner:\n"
+        "    def __init__(self, new):\n"
+        "        self._new = new\n"
+        "    @property\n"
+        "    def verify_mode(self):\n"
+        "        return self._new.verify_mode\n"
+        "    @verify_mode.setter\n"
+        "    def verify_mode(self, mode):\n"
+        "        self._new.verify_mode = mode\n"
+        "    def __getattr__(self, name):\n"
+        "        if name == 'verify_callback':\n"
+        "            raise AttributeError(name)\n"
+        "        return getattr(self._new, name)\n"
+        "class Old(ssl.SSLContext):\n"
+        "    def __init__(self, protocol):\n"
+        "        super().__init__(protocol)\n"
+        "        self._context = Inner(self._context)\n"
+        "ssl.SSLContext = Old\n",
+        before_main=True,
+    )
+    camera.line("tls: ", "this firmware cannot check pin_sha256")
+    assert not [line for line in camera.console if "connected to" in line]
+    # Without pins it is good enough.
+    camera.power_cut()
+    config = json.loads((camera.flash / "config.json").read_text())
+    del config["brokers"][0]["pin_sha256"]
+    (camera.flash / "config.json").write_text(json.dumps(config))
+    camera.restart()
+    camera.line("connected to localhost")
 
 
 def test_a_clock_server_that_went_away_is_not_asked_in_each_step(

@@ -14,6 +14,7 @@ from host_tools.watch import subscriber
 from host_tools.watch.events import Event
 from host_tools.watch.intake import CameraView
 from host_tools.watch.options import Options
+from host_tools.watch.schema import location
 from host_tools.watch.subscriber import Watcher
 from tests.brokers import BrokerProcess, wait_for
 from tests.cameras import CameraUnderTest
@@ -78,6 +79,7 @@ class Bench:
                 password=endpoint.passwords["watcher"],
                 prefix="cameras",
                 folder=folder / "watched",
+                ledger=location(folder / "watched"),
                 reorder_s=5,
             ),
             self._note,

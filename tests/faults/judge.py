@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tools.watch.ledger import FILE
+from host_tools.watch.schema import FILE
 from host_tools.watch.verdicts import Verdict
 from tests.faults.bench import Bench
 

@@ -48,7 +48,7 @@ def test_twenty_snapshots(config: str, tmp_path: Path) -> None:
     assert done.status == 0, done.err
     assert "20 snapshots verified, of cam1" in done.out + done.err
     latest = data / "watch/cam1/latest.jpg"
-    assert str(latest) in done.out
+    assert str(data / "watch/cam1/boot-1/0-999/20.jpg") in done.out
     with Image.open(latest) as image:
         assert image.size == (640, 480)
     assert not processes_below(tmp_path)

@@ -13,6 +13,10 @@ def element(tag, *contents):
     return bytes((tag, 0x82, len(body) >> 8, len(body) & 255)) + body
 
 
+# A SubjectPublicKeyInfo: an algorithm, and 65 bytes.
+KEY = element(0x30, element(0x30, b"\x06\x01\x2a"), element(0x03, bytes(66)))
+
+
 def certificate(not_after, version=True):
     """The skeleton of a certificate, RFC 5280, 4.1."""
     tbs = element(
@@ -23,6 +27,7 @@ def certificate(not_after, version=True):
         element(0x30, bytes(200)),
         element(0x30, element(0x17, b"260101000000Z"), not_after),
         element(0x30),
+        KEY,
     )
     return element(0x30, tbs, element(0x30), element(0x03, b"\x00"))
 
@@ -64,6 +69,25 @@ def test_cut_short_at_every_byte():
     data = certificate(element(0x17, b"270101000000Z"))
     for length in range(220):
         raised(ValueError, der.not_after, data[:length])
+
+
+def test_the_public_key():
+    for version in (True, False):
+        data = certificate(element(0x17, b"270101000000Z"), version)
+        start, end = der.public_key(data)
+        assert data[start:end] == KEY
+        start, end = der.public_key(memoryview(data))
+        assert bytes(data[start:end]) == KEY
+        for length in range(data.find(KEY) + len(KEY)):
+            raised(ValueError, der.public_key, data[:length])
+
+
+def test_a_public_key_that_claims_to_be_longer():
+    data = bytearray(certificate(element(0x17, b"270101000000Z")))
+    at = bytes(data).find(KEY)
+    for length in (b"\x30\x82\xff\xff", b"\x30\x83\xff\xff\xff", b"\x30\x84\x00\x00\x00\x01"):
+        data[at : at + len(length)] = length
+        raised(ValueError, der.public_key, data)
 
 
 def test_nonsense_dates():

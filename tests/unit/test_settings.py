@@ -71,6 +71,24 @@ def test_all_mistakes_in_one_run():
     assert all(wrong and right for wrong, right in found.values())
 
 
+def test_pins_and_the_cameras_own_certificate():
+    config = shipped()
+    broker = config["brokers"][0]
+    broker["pin_sha256"] = ["a" * 64, "0123456789ABCDEF" * 4]
+    broker["client_cert"] = "cam1.der"
+    broker["client_key"] = "cam1.key.der"
+    settings.load(json.dumps(config), SECRETS)
+    broker["pin_sha256"] = ["a" * 63, "g" * 64, 5]
+    broker["client_cert"] = "../cam1.der"
+    del broker["client_key"]
+    found = problems(config)
+    for name in ("pin_sha256[0]", "pin_sha256[1]", "pin_sha256[2]", "client_cert", "client_key"):
+        assert "brokers[0]." + name in found, name
+    for pins in ([], "a" * 64, ["a" * 64] * 5):
+        broker["pin_sha256"] = pins
+        assert "brokers[0].pin_sha256" in problems(config), pins
+
+
 def test_required_ones():
     found = problems({})
     for path in ("camera.id", "network.kind", "brokers"):

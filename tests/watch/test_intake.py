@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from broker.errors import UserError
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, check, refused
 from host_tools.watch.intake import CAMERAS_MAX
-from host_tools.watch.ledger import FILE, Ledger
+from host_tools.watch.ledger import Batch, Ledger
+from host_tools.watch.schema import FILE
 from host_tools.watch.verdicts import Verdict
 from tests.watch.cameras import flipped, health, jpeg, nonsense_stamp, stamped, state
 from tests.watch.desk import Desk
@@ -26,7 +27,7 @@ def test_a_delivered_snapshot_is_kept_as_received(desk: Desk) -> None:
     assert (event["camera"], event["boot"], event["seq"]) == ("cam1", 1, 1)
     assert event["size"] == len(sent)
     assert 0 <= event["latency_ms"] < 5000
-    assert event["file"] == str(desk.folder / "cam1" / "latest.jpg")
+    assert event["file"] == str(desk.folder / "cam1/boot-1/0-999/1.jpg")
     assert "reason" not in event
 
 
@@ -141,8 +142,8 @@ def test_a_restart_remembers_and_counts_nothing_twice(desk: Desk) -> None:
     assert again.count(Verdict.MISSING) == 0
     again.ledger.close()
     with sqlite3.connect(again.folder / FILE) as db:
-        rows = db.execute("SELECT boot, seq, verdict FROM snapshots").fetchall()
-    assert [row[:2] for row in rows] == [(1, 1), (1, 2), (1, 3), (1, 4)]
+        rows = db.execute("SELECT boot, seq, verdict FROM snapshots ORDER BY id").fetchall()
+    assert [row[:2] for row in rows] == [(1, 1), (1, 2), (1, 4), (1, 3)]
 
 
 def test_two_different_snapshots_with_one_identity_are_told_apart(desk: Desk) -> None:
@@ -211,7 +212,7 @@ def test_a_ledger_that_is_none_is_one_line(tmp_path: Path, what: bytes | None) -
 @pytest.mark.parametrize("state", ["no JSON", "{}", "[]", '{"newest": 1}', "[" * 100_000])
 def test_a_damaged_ledger_is_one_line(desk: Desk, state: str) -> None:
     desk.give(stamped("cam1", 1))
-    desk.ledger.record("cam1", state)
+    desk.ledger.write(Batch(tracks={"cam1": state}))
     with pytest.raises(UserError, match=r"is damaged: .*; move it away") as caught:
         desk.again()
     assert caught.value.exit_code == 2
@@ -225,7 +226,7 @@ def test_a_ledger_of_before_the_spool_is_one_line(desk: Desk) -> None:
         "boots": {"1": [1, 3, 3, 0, 0, [[2, 2, False]]]},
     }
     desk.give(stamped("cam1", 1))
-    desk.ledger.record("cam1", json.dumps(state))
+    desk.ledger.write(Batch(tracks={"cam1": json.dumps(state)}))
     with pytest.raises(UserError, match=r"its layout is 1, not 2; move it away") as caught:
         desk.again()
     assert caught.value.exit_code == 2

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from host_tools.watch.evidence import DROPS_MAX
-from host_tools.watch.ledger import FILE
+from host_tools.watch.schema import FILE
 from host_tools.watch.verdicts import Verdict
 from tests.watch.cameras import health, stamped
 from tests.watch.desk import Desk

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import Arrival, Health
-from host_tools.watch.intake import CameraView
 from host_tools.watch.outcome import verified, why
+from host_tools.watch.seen import CameraView
 from host_tools.watch.subscriber import View
 from host_tools.watch.table import render
 from host_tools.watch.verdicts import Verdict

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from camera import topics
-from host_tools.watch.ledger import FILE
+from host_tools.watch.schema import FILE
 from tests.brokers import BrokerProcess, running_broker, wait_for
 from tests.watch.cameras import flipped, health, jpeg, nonsense_stamp, stamped, state
 from tests.watch.conftest import (

@@ -1,0 +1,401 @@
+"""Reading a ledger, from any thread or process, while a watcher writes it. Data out, no more.
+
+Times in ms of Unix time, sizes in bytes, paths relative to the watcher's data folder. Text in
+`birth`, `health`, `reason` and `verdict` may have been written by anyone who may publish.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import URL, Connection, Row, Select, Table, and_, func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.errors import UserError
+from host_tools.watch import schema
+from host_tools.watch.schema import boots, cameras, faults, gaps, history, samples, snapshots
+from host_tools.watch.verdicts import Track, Verdict
+
+# Where what is lost was lost, as far as the evidence goes.
+NEVER_SENT = "never sent"
+NOT_ACKNOWLEDGED = "not acknowledged"
+AFTER_PUBACK = "after PUBACK"
+UNKNOWN = "unknown"
+
+# The camera's reasons for a drop (camera/drops.py).
+_PLACES = {
+    "full": NEVER_SENT,
+    "unstored": NEVER_SENT,
+    "damaged": NEVER_SENT,
+    "refused": NOT_ACKNOWLEDGED,
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A verified snapshot. id ascends in the order of arrival and is never used twice."""
+
+    id: int
+    camera: str
+    boot: int
+    seq: int
+    verdict: str  # delivered or reordered
+    size: int
+    digest: bytes
+    sent_ms: int | None  # by the camera's clock; None: it was not set
+    received_ms: int
+    image: str | None  # None: no longer kept
+
+    @property
+    def latency_ms(self) -> int | None:
+        """With the error of the camera's clock in it."""
+        return None if self.sent_ms is None else self.received_ms - self.sent_ms
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Snapshots first to last of a boot, both included, that are missing or dropped now."""
+
+    camera: str
+    boot: int
+    first: int
+    last: int
+    verdict: str  # missing or dropped-by-camera
+    reason: str | None  # the camera's, of a drop
+    place: str  # NEVER_SENT, NOT_ACKNOWLEDGED, AFTER_PUBACK or UNKNOWN
+    noted_ms: int
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of verdict; was: the one before, None: nothing was known."""
+
+    id: int
+    camera: str
+    boot: int
+    first: int
+    last: int
+    was: str | None
+    verdict: str
+    reason: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A payload on a jpeg topic that is no snapshot: corrupt or unverifiable."""
+
+    id: int
+    camera: str
+    boot: int | None
+    seq: int | None
+    verdict: str
+    size: int
+    reason: str
+    received_ms: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a health message said; None: it did not say. latency_ms: median of that moment."""
+
+    at_ms: int
+    boot: int | None
+    heap_free: int | None
+    rssi: int | None
+    reconnects: int | None
+    spooled: int | None
+    latency_ms: int | None
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera as the ledger knows it. birth, health: the last message, checked to be a dict."""
+
+    name: str
+    online: bool | None  # None: it has never said
+    boot: int | None
+    conn: int | None
+    state_ms: int | None
+    birth: Mapping[str, Any] | None
+    birth_ms: int | None
+    health: Mapping[str, Any] | None
+    health_ms: int | None
+    latency_ms: int | None  # median of the last snapshots
+    shared_ms: int | None  # when two cameras were last seen to use this id
+    counts: Mapping[Verdict, int]  # since the ledger began, whatever is kept of it
+    newest: Snapshot | None  # the one with the highest (boot, seq)
+
+
+class Records:
+    """A ledger, open for reading. `url` is what schema.location() gives.
+
+    Every method raises UserError when the ledger cannot be read; each sees what is committed
+    at that moment. Safe for use by several threads.
+    """
+
+    def __init__(self, url: URL) -> None:
+        """Raises UserError when there is no ledger, or one of another version."""
+        self._url = url
+        self._engine = schema.connect(url, "read")
+        try:
+            with self._reading() as db:
+                query = select(schema.meta.c.value).where(schema.meta.c.name == "schema")
+                version = db.scalar(query)
+            if version != str(schema.VERSION):
+                raise self._unusable(f"its layout is version {version}, not {schema.VERSION}")
+        except UserError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def cameras(self) -> list[Camera]:
+        """Every camera, by name."""
+        return self._cameras(select(cameras, *_newest()).select_from(_with_newest()))
+
+    def camera(self, name: str) -> Camera | None:
+        """One of them."""
+        query = select(cameras, *_newest()).select_from(_with_newest())
+        return next(iter(self._cameras(query.where(cameras.c.camera == name))), None)
+
+    def last_id(self) -> int:
+        """The id of the snapshot that arrived last, 0: none has."""
+        with self._reading() as db:
+            return int(db.scalar(select(func.max(snapshots.c.id))) or 0)
+
+    def after(self, id: int, limit: int = 500, camera: str | None = None) -> list[Snapshot]:
+        """Up to `limit` snapshots that arrived after the one with this id, in that order."""
+        query = select(snapshots).where(snapshots.c.id > id).order_by(snapshots.c.id).limit(limit)
+        return self._snapshots(_of(snapshots, query, camera))
+
+    def snapshot(self, camera: str, boot: int, seq: int) -> Snapshot | None:
+        """The snapshot with this identity."""
+        query = _of(snapshots, select(snapshots), camera).where(
+            snapshots.c.boot == boot, snapshots.c.seq == seq
+        )
+        return next(iter(self._snapshots(query)), None)
+
+    def images(
+        self, camera: str, before: tuple[int, int] | None = None, limit: int = 100
+    ) -> list[Snapshot]:
+        """Up to `limit` snapshots whose image is kept, the newest (boot, seq) first.
+
+        before: only those with a smaller (boot, seq).
+        """
+        query = _of(snapshots, select(snapshots), camera).where(snapshots.c.image.is_not(None))
+        if before is not None:
+            query = query.where(_is_before(snapshots, *before))
+        query = query.order_by(snapshots.c.boot.desc(), snapshots.c.seq.desc())
+        return self._snapshots(query.limit(limit))
+
+    def strip(self, camera: str, limit: int = 100) -> list[Snapshot | Gap]:
+        """The last `limit` snapshots by (boot, seq), and the gaps between and after them."""
+        query = _of(snapshots, select(snapshots), camera)
+        newest = (snapshots.c.boot.desc(), snapshots.c.seq.desc())
+        there: list[Snapshot | Gap] = [*self._snapshots(query.order_by(*newest).limit(limit))]
+        wanted = _of(gaps, select(gaps), camera)
+        if len(there) == limit and there:
+            oldest = there[-1]
+            assert isinstance(oldest, Snapshot)
+            wanted = wanted.where(
+                or_(
+                    gaps.c.boot > oldest.boot,
+                    and_(gaps.c.boot == oldest.boot, gaps.c.last > oldest.seq),
+                )
+            )
+        wanted = wanted.order_by(gaps.c.boot.desc(), gaps.c.first.desc()).limit(limit)
+        return sorted([*there, *self._gaps(wanted)], key=_place_in_strip)
+
+    def gaps(
+        self,
+        camera: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 10_000,
+    ) -> list[Gap]:
+        """What is missing or dropped now and was first noted in this time, oldest first."""
+        query = _of(gaps, select(gaps), camera)
+        query = _between(query, gaps.c.noted_ms, since_ms, until_ms)
+        return self._gaps(query.order_by(gaps.c.id).limit(limit))
+
+    def history(self, camera: str | None = None, limit: int = 1000) -> list[Change]:
+        """The last changes of verdicts, the latest first."""
+        query = _of(history, select(history), camera).order_by(history.c.id.desc()).limit(limit)
+        return [Change(**row) for row in self._rows(query)]
+
+    def faults(self, camera: str | None = None, limit: int = 1000) -> list[Fault]:
+        """The last payloads that were no snapshots, the latest first."""
+        query = _of(faults, select(faults), camera).order_by(faults.c.id.desc()).limit(limit)
+        return [Fault(**row) for row in self._rows(query)]
+
+    def samples(
+        self, camera: str, since_ms: int, until_ms: int | None = None, most: int = 1000
+    ) -> list[Sample]:
+        """Health over time, oldest first; of more than `most` every n-th."""
+        wanted = [column for column in samples.c if column.name not in ("id", "camera")]
+        query = _of(samples, select(*wanted), camera).order_by(samples.c.at_ms)
+        rows = self._rows(_between(query, samples.c.at_ms, since_ms, until_ms))
+        return [Sample(**row) for row in _thinned(rows, most)]
+
+    def latencies(
+        self, camera: str, since_ms: int, until_ms: int | None = None, most: int = 1000
+    ) -> list[tuple[int, int]]:
+        """(received_ms, latency in ms) of snapshots, oldest first; of more than `most` every n-th.
+
+        With the error of the camera's clock in it.
+        """
+        at, sent = snapshots.c.received_ms, snapshots.c.sent_ms
+        query = _of(snapshots, select(at, (at - sent).label("latency")), camera)
+        query = _between(query.where(sent.is_not(None)), at, since_ms, until_ms).order_by(at)
+        rows = _thinned(self._rows(query), most)
+        return [(row["received_ms"], row["latency"]) for row in rows]
+
+    def _cameras(self, query: Select[Any]) -> list[Camera]:
+        return [self._camera(row) for row in self._rows(query.order_by(cameras.c.camera))]
+
+    def _camera(self, row: Mapping[str, Any]) -> Camera:
+        try:
+            counts = Track.load(row["track"], 0, 0).counts()
+        except ValueError as error:
+            raise self._unusable(f"{row['camera']}: {error}") from error
+        newest = {name[7:]: value for name, value in row.items() if name.startswith("newest_")}
+        return Camera(
+            name=row["camera"],
+            online=row["online"],
+            boot=row["boot"],
+            conn=row["conn"],
+            state_ms=row["state_ms"],
+            birth=_object(row["birth"]),
+            birth_ms=row["birth_ms"],
+            health=_object(row["health"]),
+            health_ms=row["health_ms"],
+            latency_ms=row["latency_ms"],
+            shared_ms=row["shared_ms"],
+            counts=counts,
+            newest=Snapshot(**newest) if newest["id"] is not None else None,
+        )
+
+    def _snapshots(self, query: Select[Any]) -> list[Snapshot]:
+        return [Snapshot(**row) for row in self._rows(query)]
+
+    def _gaps(self, query: Select[Any]) -> list[Gap]:
+        with self._reading() as db:
+            rows = [_plain(row) for row in db.execute(query)]
+            known: dict[tuple[str, int], int] = {}
+            for row in rows:
+                of = (row["camera"], row["boot"])
+                if of not in known:
+                    mark = select(boots.c.acknowledged).where(
+                        boots.c.camera == of[0], boots.c.boot == of[1]
+                    )
+                    known[of] = db.scalar(mark) or 0
+        return [gap for row in rows for gap in _placed(row, known[row["camera"], row["boot"]])]
+
+    def _rows(self, query: Select[Any]) -> list[Mapping[str, Any]]:
+        with self._reading() as db:
+            return [_plain(row) for row in db.execute(query)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as db:
+                yield db
+        except SQLAlchemyError as error:
+            raise self._unusable(schema.why(error)) from error
+
+    def _unusable(self, why: str) -> UserError:
+        return UserError(
+            f"cannot read the ledger {schema.shown(self._url)}: {why}; "
+            "start a watcher with it first, or name the right one with --data or --ledger",
+            exit_code=2,
+        )
+
+
+def reports(url: URL) -> dict[str, tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]]:
+    """Each camera's last birth and last health, as dicts; None: it has not sent one.
+
+    Raises UserError.
+    """
+    with Records(url) as records:
+        return {camera.name: (camera.birth, camera.health) for camera in records.cameras()}
+
+
+def _plain(row: Row[Any]) -> Mapping[str, Any]:
+    return dict(row._mapping)
+
+
+def _newest() -> list[Any]:
+    return [column.label(f"newest_{column.name}") for column in snapshots.c]
+
+
+def _with_newest() -> Any:
+    others = snapshots.alias()
+    newest = (
+        select(others.c.id)
+        .where(others.c.camera == cameras.c.camera)
+        .order_by(others.c.boot.desc(), others.c.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return cameras.outerjoin(snapshots, snapshots.c.id == newest)
+
+
+def _of(table: Table, query: Select[Any], camera: str | None) -> Select[Any]:
+    return query if camera is None else query.where(table.c.camera == camera)
+
+
+def _between(query: Select[Any], column: Any, since: int | None, until: int | None) -> Select[Any]:
+    if since is not None:
+        query = query.where(column >= since)
+    return query if until is None else query.where(column < until)
+
+
+def _is_before(table: Table, boot: int, seq: int) -> Any:
+    return or_(table.c.boot < boot, and_(table.c.boot == boot, table.c.seq < seq))
+
+
+def _place_in_strip(entry: Snapshot | Gap) -> tuple[int, int]:
+    return (entry.boot, entry.seq if isinstance(entry, Snapshot) else entry.first)
+
+
+def _placed(row: Mapping[str, Any], acknowledged: int) -> list[Gap]:
+    """The gap, in two where the camera says of a part only that it was acknowledged."""
+    fields = {name: value for name, value in row.items() if name != "id"}
+    if row["verdict"] == Verdict.DROPPED:
+        return [Gap(**fields, place=_PLACES.get(row["reason"], UNKNOWN))]
+    end = min(max(row["first"] - 1, acknowledged), row["last"])
+    parts = [(row["first"], end, AFTER_PUBACK), (end + 1, row["last"], UNKNOWN)]
+    return [
+        Gap(**(fields | {"first": first, "last": last}), place=place)
+        for first, last, place in parts
+        if first <= last
+    ]
+
+
+def _thinned(rows: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
+    return rows[:: -(-len(rows) // most)] if rows else rows
+
+
+def _object(text: str | None) -> Mapping[str, Any] | None:
+    value = None if text is None else json.loads(text)
+    return value if isinstance(value, dict) else None
