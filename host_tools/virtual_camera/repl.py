@@ -13,7 +13,8 @@ _RAW, _FRIENDLY, _SOFT_RESET = "r", "f", "s"
 class Repl:
     """The prompt of a camera.
 
-    is_raw: a program has it, and what is printed is an answer to that. banner: what the friendly
+    is_busy: a program runs; is_raw: another program has the prompt, and what is printed is the
+    answer to that. banner: what the friendly
     REPL begins with. say(bytes): to the host; request(kind, code): to
     firmware/prompt.py; interrupt(): what Ctrl-C does while a program runs.
     """
@@ -33,7 +34,7 @@ class Repl:
 
     def restart(self) -> None:
         """The camera has been switched on or reset; its program runs."""
-        self._is_busy = True
+        self.is_busy = True
         self.is_raw = False
         self._is_fresh = True
         # Typed while a program ran.
@@ -44,7 +45,7 @@ class Repl:
 
     def idle(self) -> None:
         """The program has ended: show a prompt, and take what was typed ahead."""
-        self._is_busy = False
+        self.is_busy = False
         if self._is_fresh:
             self._say(_RAW_BANNER if self.is_raw else self._banner)
         else:
@@ -56,7 +57,7 @@ class Repl:
     def take(self, data: bytes) -> None:
         """Bytes from the host."""
         for byte in data:
-            if not self._is_busy:
+            if not self.is_busy:
                 self._take(byte)
             elif byte == _CTRL_C:
                 self._ahead.clear()
@@ -140,11 +141,11 @@ class Repl:
 
     def _run(self, kind: str) -> None:
         code, self._line = bytes(self._line), bytearray()
-        self._is_busy = True
+        self.is_busy = True
         self._request(kind, code)
 
     def _soft_reset(self) -> None:
         self._say(b"\r\n" + _SOFT_REBOOT)
-        self._is_busy = True
+        self.is_busy = True
         self._is_fresh = True
         self._request(_SOFT_RESET, b"")

@@ -6,7 +6,6 @@ It vanishes with a reset and comes back, and what nobody reads is lost.
 import os
 import pty
 import select
-import signal
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
+from host_tools.virtual_camera import interrupting
 from host_tools.virtual_camera.repl import Repl
 
 # firmware/prompt.py prints it when it waits.
@@ -84,7 +84,15 @@ class SerialPort:
 
     def _interrupt(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGINT)
+        process = self._process
+
+        def is_needed() -> bool:
+            return self._repl.is_busy and process is self._process and process.returncode is None
+
+        # Not here: meanwhile it must be able to print.
+        threading.Thread(
+            target=interrupting.interrupt, args=(process.pid, is_needed), daemon=True
+        ).start()
 
 
 class _Pty:
