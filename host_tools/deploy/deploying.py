@@ -1,13 +1,15 @@
 """`anchorcam deploy`: from a config file to a camera that proves that it works."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from broker.command import DATA as BROKER
 from broker.errors import UserError
 from host_tools.bootstrap import step
 from host_tools.config import CONFIG, ConfigFile, SecretsFile, secrets_of
@@ -19,9 +21,11 @@ from host_tools.deploy import (
     plan,
     ports,
     progress,
+    provisioning,
     transfer,
     umqtt,
 )
+from host_tools.deploy import fleet as fleets
 from host_tools.deploy.device import Device, LostError
 from host_tools.deploy.facts import Facts
 from host_tools.deploy.plan import Manifest, Plan
@@ -61,6 +65,22 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Wish:
+    """How to deploy.
+
+    proof_s: how long the first verified snapshot may take, None: no proof is wanted; broker: the
+    test broker's folder when what is missing is to be made, None: nothing is; data: folder of
+    the watcher that proves.
+    """
+
+    secrets: Path
+    force: bool
+    proof_s: float | None
+    broker: Path | None
+    data: Path
+
+
+@dataclass(frozen=True)
 class Job:
     """What is to be on a camera: its files, its id, its network's kind."""
 
@@ -80,29 +100,81 @@ def deploy(
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds for the first verified snapshot.")
     ] = _PROOF_S,
+    provision: Annotated[
+        bool,
+        typer.Option("--provision", help="Make the account, password and client key first."),
+    ] = False,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(help="CSV (camera,port): deploy to each, with CONFIG as the pattern."),
+    ] = None,
+    broker: Annotated[
+        Path, typer.Option(help="The test broker's folder, for --provision.")
+    ] = BROKER,
     data: Annotated[Path, typer.Option(help="Folder of the watcher that proves it.")] = DATA,
 ) -> None:
     """Put the application onto a camera, start it, and wait for its first verified snapshot."""
+    if fleet is not None and port is not None:
+        raise UserError("--fleet names the ports; leave --port away", exit_code=2)
     secrets = secrets_of(config, secrets)
+    wish = Wish(secrets, force, None if no_wait else timeout, broker if provision else None, data)
+    if fleet is None:
+        deploy_one(config, port, wish)
+    else:
+        _deploy_fleet(config, fleets.read(fleet), wish)
+
+
+def _deploy_fleet(pattern: Path, rows: Sequence[fleets.Row], wish: Wish) -> None:
+    """One after the other; one that fails does not keep the others from theirs."""
+    failed = []
+    for row in rows:
+        print(f"== {row.camera}" + (f" at {row.port}" if row.port else ", not connected"))
+        try:
+            config = fleets.config_for(pattern, row.camera)
+            if row.port:
+                deploy_one(config, row.port, wish)
+            else:
+                prepare(config, wish)
+        except UserError as error:
+            print(f"anchorcam: {error}", file=sys.stderr)
+            failed.append(row.camera)
+    print(f"== {len(rows) - len(failed)} of {len(rows)} cameras done")
+    if failed:
+        raise UserError(f"not done: {', '.join(failed)}; what is wrong stands above")
+
+
+def prepare(config: Path, wish: Wish) -> None:
+    """Make what the camera needs of its own, if that is wanted."""
+    if wish.broker is not None:
+        for line in provisioning.provision(config, wish.secrets, wish.broker):
+            print(f"made      {line}")
+
+
+def deploy_one(config: Path, port: str | None, wish: Wish) -> None:
+    """Deploy to one camera. Raises UserError."""
+    prepare(config, wish)
+    secrets = wish.secrets
     settings = flash.load_settings(config, secrets)
     image = flash.files(config, secrets, umqtt.find())
     job = Job(image, settings["camera"]["id"], settings["network"]["kind"])
-    chosen = None if no_wait else options.load(config, data, secrets=secrets)
+    chosen = None if wish.proof_s is None else options.load(config, wish.data, secrets=secrets)
     found = ports.choose(port)
-    checks.anchors(config, force)
-    with stopped(found, lambda device, about: _refuse(device, about, job, force)) as camera:
-        made = compare(camera.device, job, force)
+    checks.anchors(config, wish.force)
+    with stopped(found, lambda device, about: _refuse(device, about, job, wish.force)) as camera:
+        made = compare(camera.device, job, wish.force)
         refuse_edited(made)
         after = application.boot_number(camera.device)
         install(camera, job, made)
-        with nullcontext() if chosen is None else Proof(chosen, job.camera, after) as proof:
+        if chosen is None or wish.proof_s is None:
             with step("start"):
                 camera.start()
-            if proof is None:
-                print("not proven: --no-wait; `anchorcam watch` shows what arrives")
-                return
+            print("not proven: --no-wait; `anchorcam watch` shows what arrives")
+            return
+        with Proof(chosen, job.camera, after) as proof:
+            with step("start"):
+                camera.start()
             with step("first verified snapshot") as current:
-                current.say(proof.wait(camera.device, timeout))
+                current.say(proof.wait(camera.device, wish.proof_s))
 
 
 @contextmanager
