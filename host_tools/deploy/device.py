@@ -108,11 +108,13 @@ class Device:
         with self._translated():
             self._transport.exit_raw_repl()
 
-    def run(self, code: str) -> str:
-        """What the code prints. Raises OSError for one on the camera."""
+    def run(self, code: str, silent_s: float = _ANSWER_S) -> str:
+        """What the code prints, nothing for silent_s at most. Raises OSError for the camera's."""
         with self._translated():
-            printed: bytes = self._transport.exec(code)
-        return printed.decode()
+            printed, error = self._transport.exec_raw(code, silent_s)
+            if error:
+                raise TransportExecError(printed, error.decode())
+        return str(printed.decode())
 
     def ask(self, expression: str) -> Any:
         """The value of an expression, which must have a literal. Raises OSError as run()."""

@@ -29,7 +29,8 @@ def make_bench(
     made: list[Bench] = []
 
     def make(**options: Any) -> Bench:
-        made.append(Bench(tmp_path / f"bench{len(made)}", runtime, broker, **options))
+        to = options.pop("broker", broker)
+        made.append(Bench(tmp_path / f"bench{len(made)}", runtime, to, **options))
         made[-1].board.power_on()
         return made[-1]
 
