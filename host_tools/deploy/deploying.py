@@ -1,9 +1,8 @@
 """`anchorcam deploy`: from a config file to a camera that proves that it works."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,29 +15,28 @@ from host_tools.config import CONFIG, ConfigFile, SecretsFile, secrets_of
 from host_tools.deploy import (
     application,
     checks,
+    compiling,
     facts,
     flash,
     plan,
     ports,
     progress,
     provisioning,
+    romfs,
     transfer,
     umqtt,
 )
 from host_tools.deploy import fleet as fleets
-from host_tools.deploy.device import Device, LostError
+from host_tools.deploy.device import Device
 from host_tools.deploy.facts import Facts
 from host_tools.deploy.plan import Manifest, Plan
 from host_tools.deploy.proof import Proof
+from host_tools.deploy.stopping import PortOption, Stopped, stopped
 from host_tools.watch import options
 
 DATA = Path("data/deploy")
 _PROOF_S = 120.0
 
-PortOption = Annotated[
-    str | None,
-    typer.Option("--port", help="Serial port or USB serial number.", show_default="the only one"),
-]
 Force = Annotated[
     bool,
     typer.Option(
@@ -49,28 +47,14 @@ Force = Annotated[
 ]
 
 
-@dataclass
-class Stopped:
-    """A camera at its prompt, and what it is; until start()."""
-
-    device: Device
-    facts: Facts
-    is_started: bool = False
-
-    def start(self) -> None:
-        """Reset the camera: what is on its flash starts, with this machine's time."""
-        application.set_clock(self.device)
-        self.device.reset()
-        self.is_started = True
-
-
 @dataclass(frozen=True)
 class Wish:
     """How to deploy.
 
     proof_s: how long the first verified snapshot may take, None: no proof is wanted; broker: the
     test broker's folder when what is missing is to be made, None: nothing is; data: folder of
-    the watcher that proves.
+    the watcher that proves; mpy: compile where the camera loads that; rom: the ROMFS image file for
+    code and anchors, None: all of it goes onto the flash.
     """
 
     secrets: Path
@@ -78,15 +62,21 @@ class Wish:
     proof_s: float | None
     broker: Path | None
     data: Path
+    mpy: bool
+    rom: Path | None
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be on a camera: its files, its id, its network's kind."""
+    """What is to be on a camera: the files on its flash, its id, its network's kind.
+
+    rom: what is to be in its ROMFS.
+    """
 
     image: Mapping[str, bytes]
     camera: str
     kind: str
+    rom: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def deploy(
@@ -108,6 +98,17 @@ def deploy(
         Path | None,
         typer.Option(help="CSV (camera,port): deploy to each, with CONFIG as the pattern."),
     ] = None,
+    mpy: Annotated[
+        bool, typer.Option("--mpy", help="Compile, if the firmware loads what mpy-cross makes.")
+    ] = False,
+    rom: Annotated[
+        Path | None,
+        typer.Option(
+            "--romfs",
+            help="Write code and anchors as a ROMFS image to this file; the rest is deployed to"
+            " the flash of a camera that has the image.",
+        ),
+    ] = None,
     broker: Annotated[
         Path, typer.Option(help="The test broker's folder, for --provision.")
     ] = BROKER,
@@ -117,7 +118,8 @@ def deploy(
     if fleet is not None and port is not None:
         raise UserError("--fleet names the ports; leave --port away", exit_code=2)
     secrets = secrets_of(config, secrets)
-    wish = Wish(secrets, force, None if no_wait else timeout, broker if provision else None, data)
+    proof_s = None if no_wait else timeout
+    wish = Wish(secrets, force, proof_s, broker if provision else None, data, mpy, rom)
     if fleet is None:
         deploy_one(config, port, wish)
     else:
@@ -157,10 +159,16 @@ def deploy_one(config: Path, port: str | None, wish: Wish) -> None:
     settings = flash.load_settings(config, secrets)
     image = flash.files(config, secrets, umqtt.find())
     job = Job(image, settings["camera"]["id"], settings["network"]["kind"])
+    if wish.rom is not None:
+        job = _into_rom(job, wish.rom, wish.mpy)
     chosen = None if wish.proof_s is None else options.load(config, wish.data, secrets=secrets)
     found = ports.choose(port)
     checks.anchors(config, wish.force)
     with stopped(found, lambda device, about: _refuse(device, about, job, wish.force)) as camera:
+        if wish.rom is not None:
+            romfs.check(camera.device, plan.manifest_of(job.rom, "").files, wish.rom)
+        elif wish.mpy:
+            job = _compiled(job, camera.facts)
         made = compare(camera.device, job, wish.force)
         refuse_edited(made)
         after = application.boot_number(camera.device)
@@ -175,44 +183,6 @@ def deploy_one(config: Path, port: str | None, wish: Wish) -> None:
                 camera.start()
             with step("first verified snapshot") as current:
                 current.say(proof.wait(camera.device, wish.proof_s))
-
-
-@contextmanager
-def stopped(port: ports.Port, check: Callable[[Device, Facts], None]) -> Iterator[Stopped]:
-    """The camera at its prompt, its application stopped; it is started again after an error.
-
-    check: raises UserError when this is not the camera; nothing was touched by then.
-    """
-    with Device(port) as device:
-        device.interrupt()
-        camera: Stopped | None = None
-        try:
-            about = facts.read(device)
-            print(f"camera    {about.title}, on {port.device}")
-            free, size = about.flash_free / 2**20, about.flash_bytes / 2**20
-            card = "; an SD card is in" if about.has_card else ""
-            print(f"flash     {free:.1f} of {size:.1f} MiB free{card}")
-            check(device, about)
-            with step("stop the application"):
-                application.stop(device)
-            camera = Stopped(device, about)
-            yield camera
-        except LostError as error:
-            raise UserError(
-                f"{error} Connect it and run this again; if it is switched on meanwhile it starts"
-                " with the old application, or with the new one if that was there already"
-            ) from None
-        except BaseException:
-            if camera is None or not camera.is_started:
-                _start_again(device)
-            raise
-
-
-def _start_again(device: Device) -> None:
-    try:
-        device.reset()
-    except (UserError, OSError):  # the first error says more
-        pass
 
 
 def _refuse(device: Device, about: Facts, job: Job, force: bool) -> None:
@@ -231,15 +201,40 @@ def _refuse(device: Device, about: Facts, job: Job, force: bool) -> None:
         )
 
 
+def _into_rom(job: Job, path: Path, mpy: bool) -> Job:
+    """Write the ROMFS image; the job with what stays on the flash."""
+    image = compiling.compiled(job.image) if mpy else job.image
+    inside, outside = romfs.split(image)
+    romfs.write(inside, path)
+    print(f"romfs     {path}: {len(inside)} files, {path.stat().st_size:,} bytes")
+    return replace(job, image=outside, rom=inside)
+
+
+def _compiled(job: Job, about: Facts) -> Job:
+    """The job with modules compiled; as it is where the firmware does not load them."""
+    makes, loads = compiling.version(), compiling.loads(about.mpy)
+    if makes != loads:
+        print(f"note      not compiled: the firmware loads .mpy v{loads}, mpy-cross makes v{makes}")
+        return job
+    with step("compile") as current:
+        image = compiling.compiled(job.image)
+        before, after = (sum(map(len, each.values())) for each in (job.image, image))
+        current.say(f"{before:,} bytes become {after:,}")
+    return replace(job, image=image)
+
+
 def compare(device: Device, job: Job, force: bool) -> Plan:
     """What is to be changed; said, too."""
     with step("compare"):
-        before = application.manifest(device) or Manifest(job.camera, {})
+        manifest = application.manifest(device) or Manifest(job.camera, {})
+        # Somebody's file here would be imported instead of the compiled one, or of the ROMFS's.
+        hiding = [*compiling.sources({**job.image, **job.rom}), *job.rom]
+        before = {**dict.fromkeys(hiding, ""), **manifest.files}
         wanted = plan.manifest_of(job.image, job.camera).files
-        paths = sorted({*wanted, *before.files})
+        paths = sorted({*wanted, *before})
         present = device.digests(transfer.FLASH + path for path in paths)
         there = {path: present[transfer.FLASH + path] for path in paths}
-        made = plan.make(wanted, there, before.files, force)
+        made = plan.make(wanted, there, before, force)
     size = sum(len(job.image[path]) for path in made.install)
     print(
         f"changes   {len(made.new)} new, {len(made.changed)} changed, {len(made.removed)} removed,"

@@ -12,8 +12,8 @@ from rich.text import Text
 from broker.errors import UserError
 from host_tools.config import CONFIG, ConfigFile, SecretsFile, secrets_of
 from host_tools.deploy import application, facts, flash, passing, plan, ports, transfer, umqtt
-from host_tools.deploy.deploying import PortOption
 from host_tools.deploy.device import Device
+from host_tools.deploy.stopping import PortOption
 
 _WALK = Path(__file__).parent / "camera_side/doctor.py"
 # Scan, link, clock servers, and a handshake for each anchor: each within its limit.

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from host_tools.deploy import ports
-from host_tools.deploy.deploying import PortOption
 from host_tools.deploy.device import Device
+from host_tools.deploy.stopping import PortOption
 
 
 def logs(port: PortOption = None) -> None:

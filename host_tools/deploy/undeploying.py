@@ -3,8 +3,9 @@
 from broker.errors import UserError
 from host_tools.bootstrap import step
 from host_tools.deploy import application, ports, transfer
-from host_tools.deploy.deploying import Force, Job, PortOption, compare, stopped
+from host_tools.deploy.deploying import Force, Job, compare
 from host_tools.deploy.progress import Bars
+from host_tools.deploy.stopping import PortOption, stopped
 
 
 def undeploy(port: PortOption = None, force: Force = False) -> None:

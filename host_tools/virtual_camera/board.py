@@ -43,6 +43,7 @@ class Board:
     sd_boots: the firmware starts from the card that is in and not from the flash, as a real
     one does; otherwise the card is as `anchorcam deploy` leaves it, and hands on to the flash.
     flash_bytes: how much the flash holds, 0: as much as the folder; release: of the firmware;
+    rom: the image of its read-only file system (ROMFS);
     watchdog_most_ms: a watchdog bites after this time at the latest, as none can be waited for
     in a test.
     """
@@ -62,6 +63,7 @@ class Board:
         flash_bytes: int = 0,
         release: str = "4.8.1",
         watchdog_most_ms: int = 0,
+        rom: Path | None = None,
     ) -> None:
         self._micropython = micropython
         self._flash = flash
@@ -79,6 +81,7 @@ class Board:
             "VIRTUAL_CAMERA_SERIAL": "1" if serial else "",
             "VIRTUAL_CAMERA_SD_BOOTS": "1" if sd_boots else "",
             "VIRTUAL_CAMERA_RELEASE": release,
+            "VIRTUAL_CAMERA_ROM": str(rom.resolve()) if rom else "",
             "VIRTUAL_CAMERA_WATCHDOG_MOST_MS": str(watchdog_most_ms or ""),
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -55,7 +55,19 @@ def _mount_flash():
     vfs.mount(flash, "/flash")
     os.chdir("/flash")
     # As the firmware has it; the stand-ins, in the script's own folder, are frozen in it.
-    sys.path[:] = ["", sys.path[0], ".frozen", "/flash", "/flash/lib"]
+    places = ["", sys.path[0], ".frozen"]
+    places.extend(_mount_rom())
+    places.extend(("/flash", "/flash/lib"))
+    sys.path[:] = places
+
+
+def _mount_rom():
+    path = os.getenv("VIRTUAL_CAMERA_ROM")
+    if not path:
+        return []
+    with open(path, "rb") as file:
+        vfs.mount(vfs.VfsRom(file.read()), "/rom")
+    return ["/rom", "/rom/lib"]
 
 
 def _mount_card(path):
