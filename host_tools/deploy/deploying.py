@@ -267,8 +267,11 @@ def install(camera: Stopped, job: Job, made: Plan) -> None:
             f"{needed:,} bytes must be free on the camera's flash for it, {about.flash_free:,}"
             " are: remove files from it (the spool, pictures), then deploy again"
         )
-    total = sum(len(job.image[path]) for path in made.install)
     manifest = plan.manifest_of(job.image, job.camera)
-    with step("transfer") as current, progress.Bars(total) as bars:
-        transfer.deploy(camera.device, job.image, made, manifest, bars, about.card_shadows)
+    if not (made.install or made.removed) and application.manifest(camera.device) == manifest:
+        return
+    total = len(manifest.encode()) + sum(len(job.image[path]) for path in made.install)
+    with step("transfer", counts=False) as current:
+        with progress.Bars(total) as bars:
+            transfer.deploy(camera.device, job.image, made, manifest, bars, about.card_shadows)
         current.say(f"{len(made.install)} files, verified on the camera by SHA-256")

@@ -18,8 +18,9 @@ def undeploy(port: PortOption = None, force: Force = False) -> None:
         made = compare(device, Job({}, manifest.camera, ""), force)
         for path in made.edited:
             print(f"kept      {path}: it was changed on the camera; --force removes it too")
-        with step("remove") as current, Bars(0) as bars:
-            transfer.deploy(device, {}, made, None, bars)
+        with step("remove", counts=False) as current:
+            with Bars(0) as bars:
+                transfer.deploy(device, {}, made, None, bars)
             if camera.facts.card_shadows:
                 transfer.remove_card_boot(device)
             current.say(f"{len(made.removed)} files of {manifest.camera}")
