@@ -231,15 +231,18 @@ def compare(device: Device, job: Job, force: bool) -> Plan:
         hiding = [*compiling.sources({**job.image, **job.rom}), *job.rom]
         before = {**dict.fromkeys(hiding, ""), **manifest.files}
         wanted = plan.manifest_of(job.image, job.camera).files
-        paths = sorted({*wanted, *before})
-        present = device.digests(transfer.FLASH + path for path in paths)
-        there = {path: present[transfer.FLASH + path] for path in paths}
+        every = sorted({*wanted, *before})
+        present = device.digests(transfer.FLASH + path for path in every)
+        there = {path: present[transfer.FLASH + path] for path in every}
         made = plan.make(wanted, there, before, force)
     size = sum(len(job.image[path]) for path in made.install)
     print(
         f"changes   {len(made.new)} new, {len(made.changed)} changed, {len(made.removed)} removed,"
         f" {len(made.unchanged)} as they are; {size:,} bytes to transfer"
     )
+    for word, paths in (("changed", made.changed), ("removed", made.removed)):
+        for path in paths:
+            print(f"          {word}  {path}")
     return made
 
 

@@ -22,7 +22,8 @@ _VANISH_S = 3.0
 _RETURN_S = 30.0
 _LOOK_S = 0.1
 _ATTEMPTS = 3
-_CHUNK_BYTES = 1024
+# Its source text is four times as long at most: no heap is too small for that.
+_CHUNK_BYTES = 2048
 # Digests are asked for so many at a time: each answer must come within _ANSWER_S.
 _DIGESTS_AT_ONCE = 8
 

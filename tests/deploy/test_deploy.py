@@ -1,9 +1,12 @@
 """`anchorcam deploy`, by the real mpremote, to a virtual camera at a serial port."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 
+from host_tools.deploy.device import Device
+from host_tools.deploy.ports import Port
 from tests.deploy.bench import Bench
 from tests.scripted import self_signed
 
@@ -34,6 +37,7 @@ def test_only_what_changed_is_transferred(bench: Bench) -> None:
     done = bench.deploy()
     assert done.status == 0, done.out + done.err
     assert "0 new, 1 changed, 0 removed" in done.out
+    assert "changed  config.json" in done.out
     assert "boot 42" in done.out
     assert (bench.flash / "config.json").read_bytes() == (bench.folder / "config.json").read_bytes()
 
@@ -118,3 +122,37 @@ def test_a_flash_that_is_too_small(make_bench: Callable[..., Bench]) -> None:
     assert done.status == 1
     assert "bytes must be free" in done.err
     assert bench.files() == {}
+
+
+def test_the_clock_is_set_in_utc(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    # No other clock than this machine's.
+    bench.config["clock"]["servers"] = ["127.0.0.1:9"]
+    assert bench.deploy("--no-wait").status == 0
+    with Device(Port(str(bench.port))) as device:
+        device.interrupt()
+        unix_s = device.ask("__import__('time').time()")
+    assert abs(time.time() - unix_s) < 600
+
+
+def test_what_the_firmware_puts_onto_an_empty_flash(bench: Bench) -> None:
+    (bench.flash / "main.py").write_text(FACTORY_MAIN)
+    assert bench.deploy("--no-wait").status == 0
+
+
+# openmv, scripts/libraries/_boot.py at 11caeff.
+FACTORY_MAIN = """import time
+from machine import LED
+
+led = LED("LED_BLUE")
+
+while True:
+    led.on()
+    time.sleep_ms(150)
+    led.off()
+    time.sleep_ms(100)
+    led.on()
+    time.sleep_ms(150)
+    led.off()
+    time.sleep_ms(600)
+"""

@@ -26,7 +26,7 @@ def test_an_account_a_password_and_a_key(bench: Bench, broker: BrokerProcess) ->
     assert bench.deploy().status == 2
     done = bench.deploy("--provision", "--broker", data_of(broker))
     assert done.status == 0, done.out + done.err
-    assert f"account porch of the test broker, its password in {secrets.name}" in done.out
+    assert f"account porch of the test broker; its password is in {secrets.name}" in done.out
     assert "✓ first verified snapshot" in done.out
     for path in (secrets, bench.folder / "keys/porch.key.der"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
