@@ -80,6 +80,8 @@ def _findings(config: Path, secrets: Path, port: str | None) -> Iterator[Finding
                 yield from _of_camera(device, config, secrets)
         except UserError as error:
             yield Finding("port", "bad", str(error))
+        except OSError as error:
+            yield Finding("flash", "bad", transfer.of_flash(error))
     for broker in settings["brokers"]:
         for step, state, text in passing.through(config, secrets, settings, broker):
             yield Finding(step, state, text)

@@ -9,7 +9,7 @@ import typer
 
 from broker.errors import UserError
 from host_tools.bootstrap import step
-from host_tools.deploy import application, facts, ports
+from host_tools.deploy import application, facts, ports, transfer
 from host_tools.deploy.device import Device, LostError
 from host_tools.deploy.facts import Facts
 
@@ -59,6 +59,9 @@ def stopped(port: ports.Port, check: Callable[[Device, Facts], None]) -> Iterato
                 f"{error} Connect it and run this again; if it is switched on meanwhile it starts"
                 " with the old application, or with the new one if that was there already"
             ) from None
+        except OSError as error:
+            _start_again(device)
+            raise UserError(transfer.of_flash(error)) from None
         except BaseException:
             if camera is None or not camera.is_started:
                 _start_again(device)

@@ -96,7 +96,7 @@ def deploy(
         _commit(device, install, removed)
     except OSError as error:
         _clean_up(device)
-        raise UserError(_of_flash(error)) from None
+        raise UserError(of_flash(error)) from None
     try:
         device.run(
             "_names = {'__name__': 'anchorcam'}\n"
@@ -105,7 +105,7 @@ def deploy(
         )
     except OSError as error:
         raise UserError(
-            f"{_of_flash(error)}; the camera goes on with it at its next start"
+            f"{of_flash(error)}; the camera goes on with it at its next start"
         ) from None
     _verify(device, install, removed)
 
@@ -177,7 +177,8 @@ def _digest(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def _of_flash(error: OSError) -> str:
+def of_flash(error: OSError) -> str:
+    """What to say of an error that the camera's flash gave, before anything was committed."""
     if error.errno == errno.ENOSPC:
         return (
             "the camera's flash is full: nothing was changed; remove files from it (the spool,"

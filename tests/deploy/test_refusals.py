@@ -88,6 +88,15 @@ def test_the_flash_gets_full_in_the_middle(make_bench: Callable[..., Bench]) -> 
     assert bench.deploy().status == 0
 
 
+def test_a_flash_that_is_full_already(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(flash_bytes=100_000)
+    (bench.flash / "pictures.bin").write_bytes(bytes(99_900))
+    done = bench.deploy("--no-wait")
+    assert done.status == 1
+    assert "the camera's flash is full: nothing was changed" in done.err
+    assert bench.files().keys() == {"pictures.bin"}
+
+
 def test_somebody_elses_boot_file(bench: Bench) -> None:
     (bench.flash / "boot.py").write_text("print('mine')\n")
     done = bench.deploy("--no-wait")
