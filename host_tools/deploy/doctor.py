@@ -11,13 +11,25 @@ from rich.text import Text
 
 from broker.errors import UserError
 from host_tools.config import CONFIG, ConfigFile, SecretsFile, secrets_of
-from host_tools.deploy import application, facts, flash, passing, plan, ports, transfer, umqtt
+from host_tools.deploy import (
+    application,
+    compiling,
+    facts,
+    flash,
+    passing,
+    plan,
+    ports,
+    romfs,
+    transfer,
+    umqtt,
+)
 from host_tools.deploy.device import Device
 from host_tools.deploy.stopping import PortOption
 
 _WALK = Path(__file__).parent / "camera_side/doctor.py"
 # Scan, link, clock servers, and a handshake for each anchor: each within its limit.
 _WALK_S = 300.0
+_PLACES = (transfer.FLASH, romfs.MOUNT)
 _MARKS = {"good": ("✓", "green"), "bad": ("✗", "red"), "note": ("·", "dim")}
 _REMEDIES = {
     "port": "",
@@ -109,11 +121,20 @@ def _of_camera(device: Device, config: Path, secrets: Path) -> Iterator[Finding]
 
 
 def _of_files(device: Device, config: Path, secrets: Path) -> Iterator[Finding]:
-    wanted = plan.manifest_of(flash.files(config, secrets, umqtt.find()), "").files
-    there = device.digests(transfer.FLASH + path for path in wanted)
-    other = [path for path, digest in wanted.items() if there[transfer.FLASH + path] != digest]
+    """Is on the camera what this config makes: as source or compiled, on the flash or in ROMFS?"""
+    image = flash.files(config, secrets, umqtt.find())
+    compiled = compiling.compiled(image)
+    # compiled() keeps the order.
+    forms = {source: {source, path} for source, path in zip(image, compiled, strict=True)}
+    digests = plan.manifest_of({**image, **compiled}, "").files
+    there = device.digests(place + path for path in digests for place in _PLACES)
+    other = [
+        source
+        for source, each in forms.items()
+        if not any(there[place + path] == digests[path] for path in each for place in _PLACES)
+    ]
     if other:
         some = ", ".join(other[:4]) + (", ..." if len(other) > 4 else "")
-        yield Finding("deployed", "bad", f"{len(other)} of {len(wanted)} files are other: {some}")
+        yield Finding("deployed", "bad", f"{len(other)} of {len(image)} files are other: {some}")
     else:
-        yield Finding("deployed", "good", f"all {len(wanted)} files are those of {config}")
+        yield Finding("deployed", "good", f"all {len(image)} files are those of {config}")

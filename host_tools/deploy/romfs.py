@@ -10,7 +10,7 @@ from broker.files import write_atomic
 from host_tools.deploy.device import Device
 
 # Where the firmware mounts it; sys.path has it and lib/ in it, behind the flash.
-_MOUNT = "/rom/"
+MOUNT = "/rom/"
 # What goes into it; config.json, secrets.json, keys/ and main.py stay on the flash.
 _INSIDE = ("camera/", "lib/", "anchors/")
 
@@ -36,8 +36,8 @@ def check(device: Device, digests: Mapping[str, str], path: Path) -> None:
 
     digests: path in the image -> SHA-256; path: of the image file.
     """
-    there = device.digests(_MOUNT + each for each in digests)
-    if any(there[_MOUNT + each] != digest for each, digest in digests.items()):
+    there = device.digests(MOUNT + each for each in digests)
+    if any(there[MOUNT + each] != digest for each, digest in digests.items()):
         raise UserError(
             f"the camera's ROMFS is not {path}: write it with `mpremote connect"
             f" {device.port.device} romfs deploy {path}`, then run this again"

@@ -18,6 +18,8 @@ def test_compiled_and_back(bench: Bench) -> None:
     assert "✓ first verified snapshot" in done.out
     assert modules(bench, ".py") == {"main.py"}
     assert len(modules(bench, ".mpy")) == len(sources) - 1
+    told = bench.run("doctor", "--port", str(bench.port)).out
+    assert "✓ deployed" in told, told
     # Source that somebody puts beside it would run instead.
     (bench.flash / "camera/app.py").write_text("print('mine')\n")
     done = bench.deploy("--mpy")
