@@ -91,7 +91,7 @@ class Accounts:
         try:
             make_folder(self.path.parent, 0o700)
             with locked(self.path.with_suffix(".lock"), wait=True):
-                passwords = _ensure_passwords(secrets_path, list(wanted))
+                passwords = ensure_passwords(secrets_path, list(wanted))
                 self.refresh()
                 changed = dict(self._accounts)
                 for name, role in wanted.items():
@@ -119,7 +119,11 @@ def read_password(secrets_path: Path, name: str) -> str:
     return str(password)
 
 
-def _ensure_passwords(path: Path, names: Sequence[str]) -> dict[str, str]:
+def ensure_passwords(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The passwords in a secrets file, with a new one for each name that has none.
+
+    Raises UserError.
+    """
     contents = _read_secrets(path)
     passwords: dict[str, str] = contents["passwords"]
     missing = [name for name in names if not passwords.get(name)]

@@ -5,7 +5,7 @@ import hashlib
 
 import machine
 
-from camera import log, stamp, state, waiting
+from camera import log, maintenance, stamp, state, waiting
 from camera.anchors import Anchor
 from camera.clock import Clock
 from camera.commands import Commands
@@ -19,9 +19,7 @@ from camera.sent import Sent
 # While there is nothing to do; a command that came in is noticed at once all the same.
 _IDLE_MS = 1000
 _SENSOR_BACK_OFF_MAX_MS = 60000
-# Names of state files. MAINTENANCE keeps main.py from starting, so that files can be copied
-# without the watchdog biting.
-MAINTENANCE = "maintenance"
+# Names of state files.
 _RESTARTED_BY = "restarted_by"
 _RESTARTED_FOR = "restarted_for"
 _ANCHORED_BY = "anchored_by"
@@ -176,11 +174,11 @@ class App:
             return "the flash cannot be written", {}
         return self.sent.run(route.dialer, request)
 
-    def prepare_restart(self, command_id, maintenance):
+    def prepare_restart(self, command_id, for_maintenance):
         """Note on flash what restart() is for; None, or why it cannot be."""
         if not self._keep(_RESTARTED_BY, command_id):
             return "the flash cannot be written"
-        if maintenance and not self._keep(MAINTENANCE, command_id):
+        if for_maintenance and not self._keep(maintenance.NAME, command_id):
             return "the flash cannot be written"
         return None
 

@@ -33,13 +33,15 @@ def main():
         os.chdir("/flash")
     except OSError:
         pass
-    from camera import app, changes, log, settings, state, watchdog
+    from camera import app, changes, log, maintenance, settings, watchdog
 
     # What compiling has left: otherwise what stays is put behind it, and the heap is in
     # small pieces for good.
     gc.collect()
-    if state.recall(app.MAINTENANCE):
-        print("maintenance: remove state/maintenance and reset to start the camera")
+    # Where the firmware does not know what the reset was for, it was one.
+    power_up = getattr(machine, "PWRON_RESET", None)
+    if maintenance.is_asked_for(power_up is not None and machine.reset_cause() == power_up):
+        print("maintenance: remove state/maintenance if it is there and reset to start the camera")
         return
     config = _read("config.json")
     try:

@@ -37,7 +37,7 @@ class Sent:
     def paths(self, broker):
         """The anchor files of one of the brokers, in the order in which they are tried."""
         sent = [_path(digest) for digest in self._of(broker)]
-        return ["anchors/" + name for name in broker["anchors"]] + sent
+        return [_shipped(name) for name in broker["anchors"]] + sent
 
     def digests(self, broker):
         """The first 16 digits of the SHA-256 of each, but for a file that cannot be read."""
@@ -174,3 +174,10 @@ def _decoded(text):
     except ValueError:
         return None
     return data if len(data) <= ANCHOR_MAX_BYTES else None
+
+
+def _shipped(name):
+    """Where an anchor of config.json is: on the flash, or in a ROMFS (read-only)."""
+    path = "anchors/" + name
+    in_rom = "/rom/" + path
+    return in_rom if not files.is_there(path) and files.is_there(in_rom) else path

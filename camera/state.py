@@ -36,6 +36,13 @@ def keep(name, contents):
     os.rename(file_path + ".new", file_path)
 
 
+def forget(name):
+    """Forget what was kept under this name."""
+    # In this order: recall() would find the new one once the other is gone.
+    files.remove(path(name) + ".new")
+    files.remove(path(name))
+
+
 def next_boot():
     """Count this boot and return its number, from 1; the same number is never given twice.
 

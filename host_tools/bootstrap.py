@@ -33,8 +33,11 @@ class Step:
 
 
 @contextmanager
-def step(name: str) -> Iterator[Step]:
-    """A progress line, with the seconds counting on a terminal, until the block ends."""
+def step(name: str, *, counts: bool = True) -> Iterator[Step]:
+    """A progress line, with the seconds counting on a terminal, until the block ends.
+
+    counts: False where the block shows by itself how far it is.
+    """
     current = Step(name)
     started = time.monotonic()
     done = threading.Event()
@@ -47,7 +50,7 @@ def step(name: str) -> Iterator[Step]:
             print(line("…"), end="\r", flush=True)
 
     counter = threading.Thread(target=count, daemon=True)
-    if sys.stdout.isatty():
+    if counts and sys.stdout.isatty():
         counter.start()
     mark = "✗"
     try:

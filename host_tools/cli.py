@@ -9,6 +9,7 @@ from broker.errors import UserError
 from host_tools import config, demo, device_cert, send
 from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
+from host_tools.deploy import deploying, doctor, logs, undeploying
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
 from host_tools.watch import report_command
@@ -26,6 +27,10 @@ app.command("send")(send.send)
 app.command("watch", cls=watch_command.Watch)(watch_command.watch)
 app.command("report")(report_command.report)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
+app.command("deploy")(deploying.deploy)
+app.command("undeploy")(undeploying.undeploy)
+app.command("doctor")(doctor.doctor)
+app.command("logs")(logs.logs)
 app.command("bundle")(deploy_command.bundle)
 app.command("device-cert")(device_cert.device_cert)
 app.command("demo")(demo.demo)

@@ -45,16 +45,16 @@ def device_cert(
         raise UserError(f"{camera!r} is no camera id: give the id in its config.json", exit_code=2)
     if csr and answer:
         raise UserError("--csr comes before the CA's answer, --from after it", exit_code=2)
-    certificate_path, key_path = into / f"{camera}.der", into / f"{camera}.key.der"
+    certificate_path, key_path = (into / name for name in names(camera))
     try:
         if csr:
             _request(camera, into / f"{camera}.csr.pem", key_path, force)
             return
         if answer:
             certificate = _answered(answer, key_path)
+            write_atomic(certificate_path, certificate.public_bytes(Encoding.DER), 0o644)
         else:
-            certificate = _issued(camera, data, key_path, timedelta(days=days), force)
-        write_atomic(certificate_path, certificate.public_bytes(Encoding.DER), 0o644)
+            certificate = issue(camera, data, into, timedelta(days=days), force)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be written: {error.strerror}") from error
     end = certificate.not_valid_after_utc
@@ -65,9 +65,17 @@ def device_cert(
     print(f'  "client_cert": "{certificate_path.name}", "client_key": "{key_path.name}"')
 
 
-def _issued(
-    camera: str, data: Path, key_path: Path, life: timedelta, force: bool
-) -> x509.Certificate:
+def names(camera: str) -> tuple[str, str]:
+    """The file names of a camera's certificate and key."""
+    return f"{camera}.der", f"{camera}.key.der"
+
+
+def issue(camera: str, data: Path, into: Path, life: timedelta, force: bool) -> x509.Certificate:
+    """Make both files in the folder into, by the test broker's authority, and return the first.
+
+    force: also where there is a key already. Raises UserError, OSError.
+    """
+    certificate_path, key_path = (into / name for name in names(camera))
     folder = data / "authority"
     if not folder.is_dir():
         raise UserError(
@@ -78,6 +86,7 @@ def _issued(
     key = _new_key(key_path, force)
     certificate = Authority(folder, ()).issue_device(camera, key.public_key(), life)
     client.write_key(key_path, key)
+    write_atomic(certificate_path, certificate.public_bytes(Encoding.DER), 0o644)
     return certificate
 
 

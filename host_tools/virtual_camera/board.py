@@ -1,5 +1,6 @@
 """The virtual camera's board: power, resets, watchdog, clock and console of one camera."""
 
+import codecs
 import math
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from host_tools.virtual_camera.micropython import MicroPython
 from host_tools.virtual_camera.resolver import Resolver
 from host_tools.virtual_camera.sensor import Frames, Sensor
+from host_tools.virtual_camera.serial import SerialPort
 
 FIRMWARE = Path(__file__).parent / "firmware"
 
@@ -22,6 +24,8 @@ POWER_UP_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 # As firmware/machine.py has them.
 _POWER_ON, _HARD_RESET, _WATCHDOG = 1, 2, 3
 _HARD_RESET_STATUS = 75
+# firmware/flash.py.
+_POWER_CUT_STATUS = 76
 # 64 bit words: about what 256 KiB are on a camera. (In 256 KiB it starts, and then has no room.)
 _HEAP = "512k"
 
@@ -35,6 +39,13 @@ class Board:
     sensor_works, dns_works: asked for each frame and each look-up.
     sd_bytes: of the SD card that is in, 0 for none.
     ntp: "host:port" that the firmware's ntptime asks instead of its own host and port 123.
+    serial: its serial port, at which it stays when main.py ends, and through which it is reset.
+    sd_boots: the firmware starts from the card that is in and not from the flash, as a real
+    one does; otherwise the card is as `anchorcam deploy` leaves it, and hands on to the flash.
+    flash_bytes: how much the flash holds, 0: as much as the folder; release: of the firmware;
+    rom: the image of its read-only file system (ROMFS);
+    watchdog_most_ms: a watchdog bites after this time at the latest, as none can be waited for
+    in a test.
     """
 
     def __init__(
@@ -47,6 +58,12 @@ class Board:
         ntp: str = "",
         dns_works: Callable[[], bool] = lambda: True,
         sd_bytes: int = 0,
+        serial: SerialPort | None = None,
+        sd_boots: bool = False,
+        flash_bytes: int = 0,
+        release: str = "4.8.1",
+        watchdog_most_ms: int = 0,
+        rom: Path | None = None,
     ) -> None:
         self._micropython = micropython
         self._flash = flash
@@ -57,6 +74,16 @@ class Board:
         self._dns_works = dns_works
         self._resolver: Resolver | None = None
         self._sd_bytes = sd_bytes
+        self._serial = serial
+        self._firmware = {
+            "VIRTUAL_CAMERA_FLASH": str(flash.resolve()),
+            "VIRTUAL_CAMERA_FLASH_BYTES": str(flash_bytes or ""),
+            "VIRTUAL_CAMERA_SERIAL": "1" if serial else "",
+            "VIRTUAL_CAMERA_SD_BOOTS": "1" if sd_boots else "",
+            "VIRTUAL_CAMERA_RELEASE": release,
+            "VIRTUAL_CAMERA_ROM": str(rom.resolve()) if rom else "",
+            "VIRTUAL_CAMERA_WATCHDOG_MOST_MS": str(watchdog_most_ms or ""),
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._on = False
@@ -68,6 +95,8 @@ class Board:
         self._card_file = flash.with_name(flash.name + ".sd")
         # As long as it is there, there is no network.
         self._no_link_file = flash.with_name(flash.name + ".no-link")
+        # After how many more operations on the flash the power goes.
+        self._cut_file = flash.with_name(flash.name + ".cut")
 
     def power_on(self) -> None:
         """Start main.py as a power-up does: RAM empty, the clock at 2000-01-01."""
@@ -102,8 +131,12 @@ class Board:
         else:
             self._no_link_file.touch()
 
+    def cut_power_after(self, operations: int) -> None:
+        """The power goes by itself after so many operations on the flash (with flash_bytes)."""
+        self._cut_file.write_text(str(operations))
+
     def is_running(self) -> bool:
-        """False once main.py has ended, which leaves a real camera at its prompt."""
+        """False without power, and once main.py has ended where there is no serial port."""
         return self._thread is not None and self._thread.is_alive()
 
     def pid(self) -> int:
@@ -115,11 +148,12 @@ class Board:
         while True:
             process = self._process
             assert process is not None
-            assert process.stdout is not None
-            with process.stdout:
-                for line in process.stdout:
-                    self._log(line.decode(errors="replace").rstrip())
+            self._pass_on(process)
             status = process.wait()
+            if self._serial:
+                self._serial.detach()
+            if process.stdin:
+                process.stdin.close()
             self._sensor.close()
             with self._power:
                 if not self._on:
@@ -129,12 +163,27 @@ class Board:
                 elif status == -signal.SIGALRM:
                     self._log("the watchdog has bitten")
                     self._process = self._start(_WATCHDOG)
+                elif status == _POWER_CUT_STATUS:
+                    self._log("the power was cut")
+                    return
                 else:
                     self._log(f"main.py has ended (status {status}): the camera is at its prompt")
                     return
 
-    def _program(self) -> str:
-        return str(FIRMWARE / "start.py") if self._sd_bytes else "main.py"
+    def _pass_on(self, process: subprocess.Popen[bytes]) -> None:
+        """What the process prints, to the console's log and the serial port, until it ends."""
+        assert process.stdout is not None
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        line = ""
+        with process.stdout as stdout:
+            while data := os.read(stdout.fileno(), 65536):
+                if self._serial:
+                    data = self._serial.from_camera(data)
+                *lines, line = (line + decode(data)).split("\n")
+                for each in lines:
+                    self._log(each.rstrip())
+        if line.strip():
+            self._log(line.rstrip())
 
     def _start(self, reset_cause: int) -> subprocess.Popen[bytes]:
         self._sensor = Sensor(self._frames, self._sensor_works)
@@ -147,21 +196,26 @@ class Board:
             "VIRTUAL_CAMERA_SENSOR_FD": str(handle),
             "VIRTUAL_CAMERA_NTP": self._ntp,
             "VIRTUAL_CAMERA_NO_LINK": str(self._no_link_file.resolve()),
-            "VIRTUAL_CAMERA_SD": str(self._card_file.resolve()),
+            "VIRTUAL_CAMERA_SD": str(self._card_file.resolve()) if self._sd_bytes else "",
+            "VIRTUAL_CAMERA_CUT": str(self._cut_file.resolve()),
             "VIRTUAL_CAMERA_DNS": self._resolver.address if self._resolver else "",
+            **self._firmware,
             **clock_environment(self._micropython, self._clock_file),
         }
-        return subprocess.Popen(
-            [*self._micropython.command, "-X", f"heapsize={_HEAP}", self._program()],
+        process = subprocess.Popen(
+            [*self._micropython.command, "-X", f"heapsize={_HEAP}", str(FIRMWARE / "start.py")],
             cwd=self._flash,
             env=environment,
             pass_fds=(handle,),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self._serial else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             # Ctrl-C in the terminal is for the host's program, which cuts the power.
             start_new_session=True,
         )
+        if self._serial:
+            self._serial.attach(process)
+        return process
 
 
 def clock_environment(micropython: MicroPython, clock_file: Path) -> dict[str, str]:

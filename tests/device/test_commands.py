@@ -176,10 +176,23 @@ def test_maintenance_leaves_the_prompt(
     sender: Sender, camera: CameraUnderTest, broker: BrokerProcess
 ) -> None:
     assert sender.ask("maintenance") == {"ok": True}
-    camera.line("maintenance: remove state/maintenance and reset")
+    camera.line("maintenance: remove state/maintenance")
     camera.line("the camera is at its prompt")
     assert not camera.is_running()
     (camera.flash / "state/maintenance").unlink()
     before = len(camera.console)
     camera.restart()
     camera.line("connected to", after=before)
+
+
+def test_maintenance_for_one_reset_is_not_for_a_power_cut(camera: CameraUnderTest) -> None:
+    camera.power_on()
+    camera.line("connected to")
+    # What `anchorcam deploy` writes; then the power goes before its reset.
+    marker = camera.flash / "state/maintenance"
+    marker.write_text("once")
+    camera.power_cut()
+    before = len(camera.console)
+    camera.restart()
+    camera.line("connected to", after=before)
+    assert not marker.exists()
