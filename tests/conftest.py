@@ -1,9 +1,10 @@
-"""What every test folder can use: interpreter and library under test, finished certificates."""
+"""What every test folder can use: interpreter, library, certificates, cameras, the zoo."""
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from host_tools.virtual_camera import micropython
 from host_tools.virtual_camera.micropython import MicroPython
 from tests.broker.local import NAMES
 from tests.brokers import BrokerProcess, running_broker
+from tests.cameras import CameraUnderTest
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +63,23 @@ def zoo(zoo_data: Path) -> Iterator[BrokerProcess]:
     """`anchorcam broker --zoo`."""
     with running_broker(zoo_data, "--zoo", "--zoo-port=0") as process:
         yield process
+
+
+@pytest.fixture
+def make_camera(
+    tmp_path: Path, runtime: MicroPython, library: Path
+) -> Iterator[Callable[..., CameraUnderTest]]:
+    """Makes cameras that are switched off at the end of the test."""
+    made: list[CameraUnderTest] = []
+
+    def make(broker: BrokerProcess, **options: Any) -> CameraUnderTest:
+        folder = tmp_path / f"camera{len(made)}"
+        folder.mkdir()
+        made.append(
+            CameraUnderTest(folder, runtime, options.pop("library", library), broker, **options)
+        )
+        return made[-1]
+
+    yield make
+    for camera in made:
+        camera.power_cut()

@@ -15,6 +15,8 @@ from host_tools.anchor.looking import Json
 from host_tools.anchor.published import Published, Root
 from host_tools.config import CONFIG, ConfigFile
 from host_tools.deploy import flash
+from host_tools.watch import records, schema
+from host_tools.watch.command import DATA, LedgerUrl
 
 # As long before the last day a fleet should be done: a camera may be off for a while.
 _MARGIN_DAYS = 90
@@ -63,13 +65,15 @@ def rollover(
         list[str],
         typer.Option("--next", help="A root to come: a published name, or a file; repeatable."),
     ] = [],  # noqa: B006 typer reads it, nobody changes it
+    data: Annotated[Path, typer.Option(help="The watcher's folder, with its ledger.")] = DATA,
+    ledger: LedgerUrl = None,
     json: Json = False,
 ) -> None:
     """Plan the change to the roots that come next.
 
     Exit code 0: nothing is to be done; 1: something is.
     """
-    steps = plan(config, next_roots, {})
+    steps = plan(config, next_roots, _births(data, ledger))
     if json:
         report.show_json([_as_json(step) for step in steps])
     else:
@@ -107,6 +111,14 @@ def plan(
             for digest, root in coming.items()
         ]
     return steps
+
+
+def _births(data: Path, ledger: str | None) -> dict[str, Mapping[str, Any] | None]:
+    """Every camera's last birth message; {} where no watcher has been."""
+    where = schema.location(data, ledger)
+    if ledger is None and not Path(str(where.database)).exists():
+        return {}
+    return {name: birth for name, (birth, _) in records.reports(where).items()}
 
 
 def _anchor(config: Path, name: str, known: Published) -> Anchor:

@@ -225,4 +225,6 @@ def clock_environment(micropython: MicroPython, clock_file: Path) -> dict[str, s
         # Ticks and time-outs are not to jump with it.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
+        # A killed process would leave its piece of shared memory behind.
+        "FAKETIME_DISABLE_SHM": "1",
     }
