@@ -108,10 +108,14 @@ class Device:
         with self._translated():
             self._transport.exit_raw_repl()
 
-    def run(self, code: str) -> str:
-        """What the code prints. Raises OSError for one on the camera."""
+    def run(self, code: str, limit_s: float = _ANSWER_S) -> str:
+        """What the code prints, each piece within limit_s. Raises OSError for one on the camera."""
         with self._translated():
-            printed: bytes = self._transport.exec(code)
+            self._transport.serial.timeout = limit_s
+            try:
+                printed: bytes = self._transport.exec(code)
+            finally:
+                self._transport.serial.timeout = _ANSWER_S
         return printed.decode()
 
     def ask(self, expression: str) -> Any:
