@@ -1,7 +1,7 @@
 """Asks the TLS library that it runs on whether it accepts a server (runs under MicroPython).
 
 Reads jobs.json: {"limits_s": {..}, "network": {..}, "jobs": [{"host": .., "address": .., "port":
-.., "pins": [digest, ..], "anchor": path}, ..]}, where a job can have "client_cert" and "client_key":
+.., "pins": [digest, ..], "anchor": path}, ..]}, where a job can have "client_cert", "client_key":
 path, too; prints one line of JSON for each job, in their order. A job with port 0 asks only whether
 these files can be loaded; one with an empty address needs the network, which is then brought up
 first. It is the application's own code that shakes hands, so the reason codes are its own.
