@@ -219,14 +219,16 @@ def builder(
     )
 
 
-def key_usage(signs_data: bool, *, certificates: bool) -> x509.KeyUsage:
-    """For data (a handshake), certificates, or both."""
+def key_usage(
+    signs_data: bool, *, certificates: bool, encrypts_keys: bool = False
+) -> x509.KeyUsage:
+    """For data (a handshake), certificates, or both; or for a handshake without a signature."""
     return x509.KeyUsage(
         digital_signature=signs_data,
         key_cert_sign=certificates,
         crl_sign=certificates,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=encrypts_keys,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,

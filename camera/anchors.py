@@ -20,6 +20,9 @@ _VERIFY_REASONS = (
     ("has expired", "expired"),
 )
 
+# MBEDTLS_ERR_X509_CERT_VERIFY_FAILED, without words: the reasons are so many that their words
+# do not fit into MicroPython's 256 bytes (extmod/modtls_mbedtls.c).
+_VERIFY_FAILED = -0x2700
 
 # ENOMEM; MBEDTLS_ERR_{MPI,ASN1}_ALLOC_FAILED, which MicroPython takes for an errno and turns
 # positive; those of X509, PK, ECP, MD and SSL (mbedtls 2 and 3, include/mbedtls).
@@ -117,6 +120,8 @@ def reason(error):
         for words, code in _VERIFY_REASONS:
             if words in text:
                 return CameraError(code, text)
+        return CameraError("untrusted", text)
+    if getattr(error, "errno", 0) == _VERIFY_FAILED:
         return CameraError("untrusted", text)
     if isinstance(error, MemoryError) or _is_no_memory(error.errno):
         return CameraError("memory", text)

@@ -135,10 +135,14 @@ class Zoo:
         found: list[tuple[x509.ExtensionType, bool]] = [
             (x509.BasicConstraints(recipe.is_authority, recipe.path_length), True)
         ]
-        signs_certificates = recipe.usage == "signs certificates"
-        found.append((key_usage(not signs_certificates, certificates=signs_certificates), True))
-        if recipe.usage in ("server", "client"):
-            is_server = recipe.usage == "server"
+        usage = key_usage(
+            recipe.usage not in ("signs certificates", "server by encryption"),
+            certificates=recipe.usage == "signs certificates",
+            encrypts_keys=recipe.usage == "server by encryption",
+        )
+        found.append((usage, True))
+        if not recipe.usage.startswith("signs"):
+            is_server = recipe.usage != "client"
             purpose = (
                 ExtendedKeyUsageOID.SERVER_AUTH if is_server else ExtendedKeyUsageOID.CLIENT_AUTH
             )

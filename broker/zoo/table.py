@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 from broker.certificates import ROOT
 
 KeyKind = Literal["P-256", "RSA 1024", "RSA 2048", "Ed25519"]
-Usage = Literal["server", "client", "signs certificates", "signs data"]
+Usage = Literal["server", "server by encryption", "client", "signs certificates", "signs data"]
 # How a listener behaves: TLS and MQTT as usual, or what it does otherwise.
 Behaviour = Literal[
     "usual", "client certificate", "TLS 1.3 only", "X25519 only", "garbage", "plain MQTT"
@@ -140,6 +140,18 @@ CERTIFICATES: dict[str, Certificate] = {
     "sha-1": _leaf("r12", is_sha1=True),
     "rsa-1024": _leaf("e7", key="leaf-1024", kind="RSA 1024"),
     "ed25519": _leaf("e7", key="leaf-ed25519", kind="Ed25519"),
+    "ed-root": _authority("ed-root", "Ed25519 Root", kind="Ed25519"),
+    "e7-by-ed": _authority("ed-root", "E7", "E7"),
+    "ed-by-x1": _authority(ROOT, "Ed25519 Root", "Ed25519 Root", kind="Ed25519"),
+    "encrypting": _leaf("r12", usage="server by encryption", **_LEAF_RSA),
+    "all-wrong": _leaf(
+        "r12",
+        names=("broker.zoo.test",),
+        days=(-91, -1),
+        is_sha1=True,
+        key="leaf-1024",
+        kind="RSA 1024",
+    ),
 }
 
 _USUAL = ("ecdsa-2025", "e7")
@@ -180,6 +192,12 @@ ROWS: tuple[Row, ...] = (
         "expired-twin",
         "an expired E7 before the E7 that is valid",
         ("ecdsa-2025", "e7-expired", "e7"),
+        **_E7,
+    ),
+    Row(
+        "ed25519-signed",
+        "a cross-sign that is signed with Ed25519 sent along, which mbedTLS skips",
+        (*_USUAL, "e7-by-ed"),
         **_E7,
     ),
     # Where mbedTLS is laxer or stricter than others.
@@ -244,6 +262,27 @@ ROWS: tuple[Row, ...] = (
     Row("sha-1", "signed with SHA-1", ("sha-1", "r12"), "untrusted", **_R12),
     Row("rsa-1024", "an RSA key of 1024 bits", ("rsa-1024", "e7"), "untrusted", **_E7),
     Row("ed25519", "an Ed25519 key", ("ed25519", "e7"), "tls", **_E7),
+    Row(
+        "ed25519-sent",
+        "an authority with an Ed25519 key sent along, which nothing needs",
+        (*_USUAL, "ed-by-x1"),
+        "tls",
+        **_E7,
+    ),
+    Row(
+        "all-wrong",
+        "so much wrong that nothing of it is named",
+        ("all-wrong",),
+        "untrusted",
+        **_R12,
+    ),
+    Row(
+        "key-encipherment",
+        "an RSA key that may encrypt, but not sign",
+        ("encrypting", "r12"),
+        "tls",
+        **_R12,
+    ),
     Row("large-chain", "20 KiB of certificates", (*_USUAL, *_BIG), "tls", **_E7),
     Row("tls-1.3", "TLS 1.3 only", _USUAL, "tls", "TLS 1.3 only", **_E7),
     Row("x25519", "key exchange by X25519 only", _USUAL, "tls", "X25519 only", **_E7),

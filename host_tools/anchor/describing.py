@@ -2,12 +2,16 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+
+from host_tools.anchor import der, files
+
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _TEXT_MAX = 200
@@ -24,8 +28,8 @@ def spki_sha256(certificate: x509.Certificate) -> str:
 
 
 def public_key_bytes(certificate: x509.Certificate) -> bytes:
-    """The SubjectPublicKeyInfo, DER (RFC 5280, 4.1)."""
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    """The SubjectPublicKeyInfo, DER (RFC 5280, 4.1), of whatever kind it is."""
+    return der.parts(certificate).public_key
 
 
 def colons(digest: str) -> str:
@@ -56,12 +60,11 @@ def issuer_name(certificate: x509.Certificate) -> str:
 
 def hosts(certificate: x509.Certificate) -> list[str]:
     """The host names and IP addresses of its subjectAltName."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = found.get_values_for_type(x509.DNSName)
-        addresses = found.get_values_for_type(x509.IPAddress)
-    except (x509.ExtensionNotFound, ValueError):
+    found = extension(certificate, x509.SubjectAlternativeName)
+    if found is None:
         return []
+    names = found.get_values_for_type(x509.DNSName)
+    addresses = found.get_values_for_type(x509.IPAddress)
     return [shown(each) for each in names] + [str(each) for each in addresses]
 
 
@@ -69,7 +72,7 @@ def key(certificate: x509.Certificate) -> str:
     """What kind of key it has: "P-256", "RSA 2048", "Ed25519" ..."""
     try:
         found = certificate.public_key()
-    except Exception:  # noqa: BLE001 (whatever a hostile key makes of the parser)
+    except files.UNREADABLE:
         return "a key that cannot be read"
     if isinstance(found, rsa.RSAPublicKey):
         return f"RSA {found.key_size}"
@@ -92,11 +95,16 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """It may issue certificates (RFC 5280, 4.2.1.9)."""
+    basic = extension(certificate, x509.BasicConstraints)
+    return basic is not None and basic.ca
+
+
+def extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
+    """This extension of it; None too where a hostile one cannot be read."""
     try:
-        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-    return basic.value.ca
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, *files.UNREADABLE):
+        return None
 
 
 def days_left(certificate: x509.Certificate, at: datetime) -> int:

@@ -1,6 +1,7 @@
 """`anchorcam anchor fetch`: a root from its CA to the folder of a camera's anchors."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -135,16 +136,23 @@ def _install(
             f"{describing.name(certificate)} from {found.source} cannot be an anchor, and was not"
             f" written: mbedTLS says {loads.words}"
         )
+    if certificate.not_valid_after_utc < datetime.now(UTC):
+        raise UserError(
+            f"{describing.name(certificate)} from {found.source} expired on"
+            f" {certificate.not_valid_after_utc:%Y-%m-%d}, and was not written: a camera refuses"
+            " everything below an anchor that has expired"
+        )
     published_as = known.with_digest(describing.sha256(certificate))
     name = published_as.name if published_as else describing.name(certificate)
     path = into / fetching.file_name(name)
-    if path.exists() and path.read_bytes() != der and not force:
-        raise UserError(
-            f"{path} is another certificate: look at it with `anchorcam anchor show {path}`, and"
-            " replace it with --force",
-            exit_code=2,
-        )
     try:
+        is_other = path.exists() and path.read_bytes() != der
+        if is_other and not force:
+            raise UserError(
+                f"{path} is another certificate: look at it with `anchorcam anchor show {path}`,"
+                " and replace it with --force",
+                exit_code=2,
+            )
         make_folder(into)
         write_atomic(path, der, 0o644)
     except OSError as error:

@@ -5,8 +5,7 @@ user gave, or when it is proven: a root that is not published, but has the name 
 certificate that a published root has signed (a cross-sign).
 """
 
-import urllib.error
-import urllib.request
+import http.client
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,14 +14,14 @@ from cryptography import x509
 
 from broker.errors import UserError
 from camera.topics import ID_MAX
-from host_tools.anchor import describing, files, paths
-from host_tools.anchor.inspection import Inspection
+from host_tools.anchor import describing, files, proofs
+from host_tools.anchor.downloading import download
+from host_tools.anchor.inspection import LOOKED_AT_MOST, Inspection
 from host_tools.anchor.prediction import signed
 from host_tools.anchor.published import Published, Root
 from host_tools.anchor.report import path_in_words
 
 _DOWNLOAD_MAX = 1 << 20
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,25 @@ def of_name(root: Root, timeout: float) -> Fetched:
 
 
 def of_url(url: str, timeout: float) -> list[x509.Certificate]:
-    """The certificates at a URL; nothing is trusted because it was there.
+    """The certificates at a URL, within timeout seconds; nothing is trusted because it was there.
 
     Raises UserError (exit code 3 when it cannot be had, 2 when it is no certificate).
     """
+    shown = describing.shown(url)
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 is_url()
-            data = bytearray()
-            while len(data) <= _DOWNLOAD_MAX and (piece := answer.read(_CHUNK)):
-                data += piece
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or error
+        data = download(url, _DOWNLOAD_MAX, timeout)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # A server's own words can be in it.
+        why = describing.shown(str(getattr(error, "reason", None) or error))
         raise UserError(
-            f"{url} cannot be downloaded: {why}; get the file with a browser and give its path",
+            f"{shown} cannot be downloaded: {why}; get the file with a browser and give its path",
             exit_code=3,
         ) from None
     if len(data) > _DOWNLOAD_MAX:
-        raise UserError(f"{url} is larger than {_DOWNLOAD_MAX >> 20} MiB: no root is", exit_code=2)
-    return files.parse(bytes(data), url)
+        raise UserError(
+            f"{shown} is larger than {_DOWNLOAD_MAX >> 20} MiB: no root is", exit_code=2
+        )
+    return files.parse(data, shown)
 
 
 def is_url(text: str) -> bool:
@@ -88,7 +88,13 @@ def of_certificates(
     if sha256:
         found = with_digest(certificates, sha256, where)
         return Fetched(found, where, "its SHA-256 is the one that you gave")
-    roots = [each for each in certificates if describing.is_self_issued(each)]
+    if len(certificates) + len(cross_signs) > 2 * LOOKED_AT_MOST:
+        raise UserError(
+            f"{where} has {len(certificates)} certificates: give a file with the root that you mean"
+            " and what proves it, or its fingerprint with --sha256",
+            exit_code=2,
+        )
+    roots = [each for each in dict.fromkeys(certificates) if describing.is_self_issued(each)]
     if len(roots) != 1:
         raise UserError(
             f"{where} has {len(roots)} roots among its {len(certificates)} certificates, so it is"
@@ -99,11 +105,18 @@ def of_certificates(
     published = known.with_digest(describing.sha256(root))
     if published is not None:
         return Fetched(root, where, f"its SHA-256 is the one of {published.source}")
-    proof = _cross_sign(root, (*certificates, *cross_signs), known)
-    if proof:
-        return Fetched(root, where, proof)
+    proof = proofs.by_cross_sign(root, (*certificates, *cross_signs), known, datetime.now(UTC))
+    if proof.path is not None:
+        signer = proof.path.sent[1] if len(proof.path.sent) > 1 else None
+        name = describing.name(signer) if signer else proof.path.root.name
+        words = (
+            f"proven: it has the name and the key of a certificate that {name} has signed"
+            f" ({path_in_words(proof.path)})"
+        )
+        return Fetched(root, where, words)
     raise UserError(
-        f"{describing.name(root)} in {where} is in no published set, and nothing proves it. Compare"
+        f"{describing.name(root)} in {where} is in no published set, and nothing proves it"
+        f"{': ' * bool(proof.why_not)}{proof.why_not}. Compare"
         " its fingerprint with the one that its CA publishes, and give that with --sha256; or name"
         " a server that sends its cross-sign, or a file with it, with --cross-sign. It is"
         f" SHA-256 {describing.sha256(root)}"
@@ -133,7 +146,7 @@ def of_server(inspection: Inspection, timeout: float) -> Fetched:
 
 def intermediate_of(inspection: Inspection) -> Fetched:
     """The certificate that issued the leaf, as sent, if a path to a published root proves it."""
-    path = next((p for p in inspection.paths if p.is_proven and len(p.sent) > 1), None)
+    path = next((p for p in inspection.paths if proofs.is_authority(p, inspection.at)), None)
     if path is None:
         raise UserError(
             f"{inspection.where} sends no intermediate that a published root has signed, so nothing"
@@ -161,7 +174,9 @@ def file_name(name: str) -> str:
 def with_digest(
     certificates: Sequence[x509.Certificate], sha256: str, where: str
 ) -> x509.Certificate:
-    """The one of them with this fingerprint, with or without colons. Raises UserError."""
+    """The one with this fingerprint, as colons or not. where: what to call them in the UserError
+    that is raised when it is none of them.
+    """
     wanted = sha256.replace(":", "").replace(" ", "").lower()
     for each in certificates:
         if describing.sha256(each) == wanted:
@@ -171,27 +186,3 @@ def with_digest(
         f"{where} is not the certificate with SHA-256 {wanted}: it has {found}. It was exchanged on"
         " the way, or the fingerprint is another certificate's; nothing was written"
     )
-
-
-def _cross_sign(
-    root: x509.Certificate, candidates: Sequence[x509.Certificate], known: Published
-) -> str:
-    """What proves a root by its cross-sign, or ""."""
-    now = datetime.now(UTC)
-    for each in candidates:
-        if (
-            each == root
-            or each.subject != root.subject
-            or describing.public_key_bytes(each) != describing.public_key_bytes(root)
-            or not each.not_valid_before_utc <= now <= each.not_valid_after_utc
-        ):
-            continue
-        others = [other for other in candidates if other not in (each, root)]
-        for path in paths.find([each, *others], known):
-            if path.is_proven and path.sent[0] == each:
-                signer = describing.name(path.sent[1]) if len(path.sent) > 1 else path.root.name
-                return (
-                    f"proven: it has the name and the key of a certificate that {signer} has"
-                    f" signed ({path_in_words(path)})"
-                )
-    return ""

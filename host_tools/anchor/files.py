@@ -1,16 +1,28 @@
 """Certificates in files: DER or PEM, one or several; what is none is refused with its reason."""
 
+import contextlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from broker.errors import UserError
 
 # All roots of a trust store are 250 KB; a certificate is 1 or 2.
 _FILE_MAX = 4 << 20
 _PEM = b"-----BEGIN "
+
+# What cryptography raises for what it does not read, at once or when a part is asked for.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def read(path: Path) -> list[x509.Certificate]:
@@ -52,18 +64,37 @@ def parse(data: bytes, where: str) -> list[x509.Certificate]:
                 "it is a private key, which belongs to its owner and to nobody else, and which"
                 " nothing was done with"
             )
-        with warnings.catch_warnings():
-            # Of Mozilla's roots one has the serial number 0.
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-            if _PEM in data:
-                return x509.load_pem_x509_certificates(data)
-            return [x509.load_der_x509_certificate(data)]
+        if _PEM in data:
+            return _quietly(lambda: x509.load_pem_x509_certificates(data))
+        return [load(data)]
     except ValueError as error:
         # cryptography's own words are of its parser's inside.
         why = str(error) if str(error).startswith("it is ") else "it is no certificate"
         raise UserError(
             f"{where} cannot be used: {why}; give a certificate, DER or PEM", exit_code=2
         ) from None
+
+
+def load(der: bytes) -> x509.Certificate:
+    """One certificate. Raises ValueError for what is none, or too odd to be read."""
+    [certificate] = _quietly(lambda: [x509.load_der_x509_certificate(der)])
+    return certificate
+
+
+def _quietly(load: Callable[[], list[x509.Certificate]]) -> list[x509.Certificate]:
+    with warnings.catch_warnings():
+        # Of Mozilla's roots one has the serial number 0; and of a hostile one there are more.
+        warnings.simplefilter("ignore")
+        try:
+            found = load()
+            for each in found:
+                # These are parsed only now, and everybody reads them.
+                _ = each.subject, each.issuer, each.not_valid_before_utc, each.not_valid_after_utc
+                with contextlib.suppress(*UNREADABLE):
+                    _ = each.extensions
+        except UNREADABLE as error:
+            raise ValueError(str(error)) from None
+        return found
 
 
 def _is_private_key(data: bytes) -> bool:

@@ -53,7 +53,9 @@ def of_issuer(
     """Whether the expected issuer is there at all."""
     if not expected or not chain:
         return []
-    names = [describing.issuer(each) for each in chain] + [path.root.name for path in found]
+    # What is only sent along, and is on no path, says nothing.
+    used = {each for path in found for each in path.sent} or _climb(chain)
+    names = [describing.issuer(each) for each in used] + [path.root.name for path in found]
     if any(expected.lower() in each.lower() for each in names):
         return []
     text = (
@@ -158,21 +160,13 @@ def where_lax(chain: Sequence[x509.Certificate]) -> list[Finding]:
     """Where mbedTLS is laxer than RFC 5280 and OpenSSL."""
     findings = []
     for at, each in enumerate(chain):
-        if _has(each, x509.NameConstraints):
+        if describing.extension(each, x509.NameConstraints):
             text = (
                 f"certificate {at} ({describing.name(each)}) limits the names it may be used for,"
                 " which mbedTLS does not check"
             )
             findings.append(Finding("note", text))
-    if chain and not _has(chain[0], x509.SubjectAlternativeName):
+    if chain and describing.extension(chain[0], x509.SubjectAlternativeName) is None:
         text = "the leaf has no subjectAltName: mbedTLS takes its common name, OpenSSL refuses it"
         findings.append(Finding("note", text))
     return findings
-
-
-def _has(certificate: x509.Certificate, extension: type[x509.ExtensionType]) -> bool:
-    try:
-        certificate.extensions.get_extension_for_class(extension)
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-    return True

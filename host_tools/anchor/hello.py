@@ -20,6 +20,8 @@ _SUITES = (
     *(0xC02C, 0xC030, 0x009D, 0xC00A, 0xC014, 0x0035),
     *(0xC02B, 0xC02F, 0x009C, 0xC009, 0xC013, 0x002F),
 )
+# Those of them whose names begin with TLS-RSA.
+_RSA_EXCHANGE = (0x009D, 0x0035, 0x009C, 0x002F)
 _NIST_CURVES = (0x17, 0x18, 0x19)
 _X25519 = 0x1D
 _SIGNATURES = (0x0603, 0x0503, 0x0403, 0x0601, 0x0501, 0x0401)  # ECDSA, RSA; SHA-512, -384, -256
@@ -27,7 +29,16 @@ _ED25519 = 0x0807
 _TLS_1_2 = 0x0303
 
 _HANDSHAKE, _ALERT = 22, 21
-_SERVER_HELLO, _CERTIFICATE, _CERTIFICATE_REQUEST, _DONE = 2, 11, 13, 14
+_SERVER_HELLO, _CERTIFICATE, _KEY_EXCHANGE, _CERTIFICATE_REQUEST, _DONE = 2, 11, 12, 13, 14
+# RFC 5246, 7.3: what may follow what.
+_NEXT = {
+    0: (_SERVER_HELLO,),
+    _SERVER_HELLO: (_CERTIFICATE,),
+    _CERTIFICATE: (_KEY_EXCHANGE, _CERTIFICATE_REQUEST, _DONE),
+    _KEY_EXCHANGE: (_CERTIFICATE_REQUEST, _DONE),
+    _CERTIFICATE_REQUEST: (_DONE,),
+}
+_WARNING, _CLOSE_NOTIFY = 1, 0
 _PROTOCOL_VERSION, _HANDSHAKE_FAILURE = 70, 40
 
 # mbedTLS's MBEDTLS_SSL_IN_CONTENT_LEN: a handshake message has to fit into one record buffer.
@@ -40,14 +51,16 @@ _READ_MAX = 1 << 18
 @dataclass(frozen=True)
 class Sent:
     """What a server sent. certificates: DER, in its order; message_bytes: of the Certificate
-    message; is_split: whether that came in several records; asks_client: for a certificate of
-    the client's own. code, why: the reason code and the words where a camera's handshake ends
+    message; is_split: whether that came in several records; has_rsa_exchange: whether the
+    leaf's key is to encrypt, not to sign; asks_client: for a certificate of the client's own.
+    code, why: the reason code and the words where a camera's handshake ends
     before that, otherwise "".
     """
 
     certificates: tuple[bytes, ...] = ()
     message_bytes: int = 0
     is_split: bool = False
+    has_rsa_exchange: bool = False
     asks_client: bool = False
     code: str = ""
     why: str = ""
@@ -106,17 +119,20 @@ def _ask(
     reader = _Reader(_connect(address, port, limit_s), limit_s)
     with reader.connection:
         reader.send(_client_hello(name, _NIST_CURVES + groups, _SIGNATURES + signatures))
-        sent = Sent()
-        while True:
+        sent, last, has_rsa_exchange = Sent(), 0, False
+        while last != _DONE:
             kind, body, records = reader.message()
-            if kind == _SERVER_HELLO and _u16(body, 0) != _TLS_1_2:
-                raise _Ended("tls", "it does not speak TLS 1.2")
-            if kind == _CERTIFICATE:
-                sent = Sent(_certificates(body), len(body) + 4, records > 1)
+            if kind not in _NEXT[last]:
+                raise _Ended("tls", f"it sends TLS handshake message {kind} out of turn")
+            last = kind
+            if kind == _SERVER_HELLO:
+                has_rsa_exchange = _suite(body) in _RSA_EXCHANGE
+            elif kind == _CERTIFICATE:
+                size = len(body) + 4
+                sent = Sent(_certificates(body), size, records > 1, has_rsa_exchange)
             elif kind == _CERTIFICATE_REQUEST:
-                sent = Sent(sent.certificates, sent.message_bytes, sent.is_split, True)
-            elif kind == _DONE:
-                return sent
+                sent = replace(sent, asks_client=True)
+        return sent
 
 
 def _connect(address: str, port: int, limit_s: float) -> socket.socket:
@@ -174,7 +190,10 @@ class _Reader:
             raise _Ended("tls", f"no TLS there: it answers {_shown(head)}")
         body = self._exactly(length)
         if kind == _ALERT:
-            alert = body[-1] if body else 0
+            alert = body[-1] if body else _CLOSE_NOTIFY
+            if body[:1] == bytes((_WARNING,)) and alert != _CLOSE_NOTIFY:
+                # Such as unrecognized_name, which servers go on after, and mbedTLS, too.
+                return
             raise _Ended("tls", f"it refuses with TLS alert {alert} ({_alert_name(alert)})", alert)
         self._messages += body
         self._records += 1
@@ -238,7 +257,21 @@ def _u16(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 2], "big")
 
 
+def _suite(body: bytes) -> int:
+    """The cipher suite that a ServerHello chooses. Raises _Ended."""
+    if _u16(body, 0) != _TLS_1_2:
+        raise _Ended("tls", "it does not speak TLS 1.2")
+    # After the version: 32 random bytes, the length of the session's name, the name.
+    at = 35 + body[34] if len(body) > 34 else 0
+    suite = _u16(body, at)
+    if len(body) < at + 3 or suite not in _SUITES:
+        raise _Ended("tls", "it chooses a cipher suite that was not offered")
+    return suite
+
+
 def _certificates(body: bytes) -> tuple[bytes, ...]:
+    if int.from_bytes(body[:3], "big") != len(body) - 3:
+        raise _Ended("tls", "its list of certificates is damaged")
     found, at = [], 3
     while at < len(body):
         length = int.from_bytes(body[at : at + 3], "big")

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from host_tools.anchor import describing, paths, prediction
+from host_tools.anchor import describing, files, paths, prediction
 from host_tools.anchor.findings import (
     Finding,
     of_dates,
@@ -21,6 +21,9 @@ from host_tools.anchor.hello import RECORD_BUFFER, Sent
 from host_tools.anchor.paths import Path
 from host_tools.anchor.prediction import Prediction
 from host_tools.anchor.published import Published, Root
+
+# Nobody needs more than ten; each may claim to be signed by each of the others.
+LOOKED_AT_MOST = 32
 
 
 @dataclass(frozen=True)
@@ -150,12 +153,15 @@ def _accepts(candidate: Candidate) -> bool:
 
 
 def _load(sent: Sent) -> tuple[tuple[x509.Certificate, ...], list[Finding]]:
-    chain = []
+    chain: list[x509.Certificate] = []
     for at, der in enumerate(sent.certificates):
+        if at == LOOKED_AT_MOST:
+            text = f"of {len(sent.certificates)} certificates only the first {at} are looked at"
+            return tuple(chain), [Finding("note", text)]
         try:
-            chain.append(x509.load_der_x509_certificate(der))
+            chain.append(files.load(der))
         except ValueError:
-            text = f"what is sent as certificate {at} ({len(der)} bytes) is none"
+            text = f"what is sent as certificate {at} ({len(der)} bytes) cannot be read"
             return tuple(chain), [Finding("wrong", text)]
     return tuple(chain), []
 

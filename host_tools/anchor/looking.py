@@ -99,6 +99,13 @@ def pin(
     sheet = report.Sheet()
     ends = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
     sheet.line("leaf", f"{describing.name(leaf)}, by {describing.issuer_name(leaf)}, until {ends}")
+    path = next((path for path in found.paths if path.is_proven), None)
+    sheet.line(
+        "proof",
+        f"a published root signs it: {report.path_in_words(path)}"
+        if path
+        else "none that this is your server's certificate: compare the digests on the server",
+    )
     sheet.line("certificate", f"{digests['certificate']}  breaks at the next renewal")
     sheet.line("public key", f"{digests['public_key']}  as long as renewals keep the key")
     sheet.line("config.json", f'"pin_sha256": ["{digests["public_key"]}"] in the broker')

@@ -148,7 +148,7 @@ def _verdict(candidate: Candidate) -> str:
     if predicted.code == ACCEPTED:
         return f"{what} accepts it until {candidate.until():%Y-%m-%d}"
     if not predicted.code:
-        return f"{what}: cannot be said from outside, {predicted.why}"
+        return f"{what}: cannot be said beforehand, {predicted.why}"
     return f"{what} refuses it: {predicted.code}, {predicted.why}"
 
 

@@ -238,13 +238,13 @@ def _ten_megabytes(stream: socket.socket) -> None:
         stream.sendall(record)
 
 
-def _many_small(stream: socket.socket) -> None:
+def _too_long(stream: socket.socket) -> None:
     stream.recv(4096)
-    # ServerHello, again and again: a message that is whole, and never the last.
-    hello = b"\x02\x00\x00\x26\x03\x03" + bytes(36)
-    record = b"\x16\x03\x03" + (len(hello) * 300).to_bytes(2, "big") + hello * 300
-    for _ in range(1000):
-        stream.sendall(record)
+    # One ServerHello of just as much as is read at most, which the records' heads go beyond.
+    data = b"\x02\x04\x00\x00" + bytes(1 << 18)
+    for at in range(0, len(data), 16384):
+        piece = data[at : at + 16384]
+        stream.sendall(b"\x16\x03\x03" + len(piece).to_bytes(2, "big") + piece)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def _many_small(stream: socket.socket) -> None:
         (_close, "it closed the connection"),
         (_stall, "no answer within 0.5 s"),
         (_ten_megabytes, "bytes"),
-        (_many_small, "it sends more than 256 KiB before it is done"),
+        (_too_long, "it sends more than 256 KiB before it is done"),
     ],
 )
 def test_a_hostile_server_is_bounded(desk: Desk, serve: Any, words: str) -> None:
