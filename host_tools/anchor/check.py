@@ -1,9 +1,10 @@
 """`anchorcam anchor check`: what real mbedTLS makes of every broker and anchor of config.json."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +13,17 @@ import typer
 from broker.errors import UserError
 from camera.errors import REASONS
 from host_tools.anchor import describing, mbedtls, report
+from host_tools.anchor import on_camera as on_camera_probe
 from host_tools.anchor.looking import WARN_DAYS, Json, Roots, look
 from host_tools.anchor.mbedtls import Answer, Question
 from host_tools.anchor.published import Published, own
 from host_tools.anchor.target import Target
-from host_tools.config import CONFIG, ConfigFile
+from host_tools.config import CONFIG, ConfigFile, SecretsFile, secrets_of
 from host_tools.deploy import client, flash
 from host_tools.virtual_camera import micropython
+
+# What is asked, the limits_s of the settings, when: what mbedTLS says.
+Ask = Callable[[Sequence[Question], Mapping[str, float], datetime], list[Answer]]
 
 GOOD, SOON, REFUSED, NOT_ASKED = range(4)
 
@@ -78,6 +83,13 @@ def check(
         int, typer.Option(min=0, help="Exit code 1 when something expires this soon.")
     ] = WARN_DAYS,
     roots: Roots = [],  # noqa: B006 typer reads it, nobody changes it
+    on_camera: Annotated[
+        bool, typer.Option("--on-camera", help="Ask the attached camera's own mbedTLS.")
+    ] = False,
+    port: Annotated[
+        str | None, typer.Option(help="The camera's port or USB serial number, if there are two.")
+    ] = None,
+    secrets: SecretsFile = None,
     json: Json = False,
 ) -> None:
     """Ask real mbedTLS whether a camera with this config.json accepts its brokers.
@@ -86,7 +98,14 @@ def check(
     3: it could not be asked.
     """
     when = moment(at)
-    verdicts = verdicts_of(config, when, Published(own(roots)))
+    ask: Ask = ask_here
+    if on_camera:
+        # With the Wi-Fi's key.
+        network = flash.load_settings(config, secrets_of(config, secrets))["network"]
+        ask = partial(on_camera_probe.ask, port, network)
+    elif port or secrets:
+        raise UserError("--port and --secrets are for --on-camera", exit_code=2)
+    verdicts = verdicts_of(config, when, Published(own(roots)), ask)
     status = status_of(verdicts, when, warn_days)
     if json:
         report.show_json(_as_json(verdicts, when, status))
@@ -112,7 +131,25 @@ def moment(text: str | None) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def verdicts_of(config: Path, at: datetime, known: Published) -> list[Verdict]:
+def ask_here(
+    questions: Sequence[Question], limits_s: Mapping[str, float], at: datetime
+) -> list[Answer]:
+    """The answers of the virtual camera's mbedTLS. Raises UserError (exit code 3)."""
+    asked: list[Question] = []
+    not_found: dict[int, Answer] = {}
+    for index, each in enumerate(questions):
+        try:
+            address = Target(each.host, each.port, each.host).address()
+        except UserError as error:
+            not_found[index] = Answer("dns", str(error))
+        else:
+            asked.append(replace(each, address=address))
+    with report.working(f"asking mbedTLS {len(asked)} times"):
+        told = iter(mbedtls.ask(micropython.find(), asked, limits_s, at) if asked else ())
+    return [not_found.get(index) or next(told) for index in range(len(questions))]
+
+
+def verdicts_of(config: Path, at: datetime, known: Published, ask: Ask = ask_here) -> list[Verdict]:
     """mbedTLS's verdict of each broker with each of its anchors, in their order.
 
     Raises UserError (exit code 2 for the settings, 3 when mbedTLS cannot be asked).
@@ -124,12 +161,7 @@ def verdicts_of(config: Path, at: datetime, known: Published) -> list[Verdict]:
         for name in broker["anchors"]:
             asked.append((target, name, _question(config, broker, target, name)))
     questions = [each for _, _, each in asked if isinstance(each, Question)]
-    with report.working(f"asking mbedTLS {len(questions)} times"):
-        told = iter(
-            mbedtls.ask(micropython.find(), questions, settings["limits_s"], at)
-            if questions
-            else ()
-        )
+    told = iter(ask(questions, settings["limits_s"], at) if questions else ())
     verdicts = []
     for target, name, each in asked:
         answer = each if isinstance(each, Answer) else next(told)
@@ -145,7 +177,10 @@ def verdicts_of(config: Path, at: datetime, known: Published) -> list[Verdict]:
 
 
 def status_of(verdicts: Sequence[Verdict], at: datetime, warn_days: int) -> int:
-    """The exit code: GOOD, SOON, REFUSED or NOT_ASKED."""
+    """The exit code: # What is asked, the limits_s of the settings, when: what mbedTLS says.
+    Ask = Callable[[Sequence[Question], Mapping[str, float], datetime], list[Answer]]
+
+    GOOD, SOON, REFUSED or NOT_ASKED."""
     counted = [verdict for verdict in verdicts if not verdict.is_spare]
     codes = [verdict.answer.code for verdict in counted]
     if any(code not in (mbedtls.ACCEPTED, *_UNREACHABLE) for code in codes):
@@ -168,12 +203,8 @@ def _question(config: Path, broker: dict[str, Any], target: Target, name: str) -
             own = tuple(client.files(config, broker["client_cert"], broker["client_key"]).values())
         except UserError as error:
             return Answer("client_cert", str(error))
-    try:
-        address = target.address()
-    except UserError as error:
-        return Answer("dns", str(error))
     pins = tuple(broker["pin_sha256"])
-    return Question(anchor, target.name, address, target.port, pins, *own)
+    return Question(anchor, target.name, "", target.port, pins, *own)
 
 
 def _remedy(answer: Answer, server: str, known: Published) -> str:

@@ -1,7 +1,6 @@
 """What a camera makes of a server: the verdict of real mbedTLS, through the camera's own code."""
 
 import json
-import shutil
 import subprocess
 import tempfile
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import camera
 from broker.errors import UserError
-from broker.files import write_atomic
 from camera.errors import REASONS
 from host_tools.anchor import report
 from host_tools.virtual_camera import micropython
@@ -73,7 +71,9 @@ def ask(
     """
     with tempfile.TemporaryDirectory(prefix="anchorcam-probe-") as name:
         folder = Path(name)
-        _lay_out(folder, questions, limits_s)
+        (folder / "camera").mkdir()
+        for path, contents in laid_out(questions, limits_s).items():
+            (folder / path).write_bytes(contents)
         clock = folder / "clock"
         offset = 0 if at is None else round(at.timestamp() - time.time())
         clock.write_text(f"{offset:+d}")
@@ -124,10 +124,19 @@ def _answer(told: Any) -> Answer:
     )
 
 
-def _lay_out(folder: Path, questions: Sequence[Question], limits_s: Mapping[str, float]) -> None:
-    """The folder as a camera's flash: the application, the certificates, the probe, its jobs."""
-    shutil.copytree(Path(camera.__file__).parent, folder / "camera")
-    shutil.copy(PROBE, folder / "probe.py")
+def laid_out(
+    questions: Sequence[Question],
+    limits_s: Mapping[str, float],
+    network: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """Path -> contents of a folder in which probe.py can run: the application, the certificates,
+    the jobs. network: of the settings, for a probe that has to bring it up first.
+    """
+    laid = {
+        f"camera/{path.name}": path.read_bytes()
+        for path in Path(camera.__file__).parent.glob("*.py")
+    }
+    laid["probe.py"] = PROBE.read_bytes()
     jobs = []
     for at, question in enumerate(questions):
         job: dict[str, Any] = {
@@ -140,7 +149,8 @@ def _lay_out(folder: Path, questions: Sequence[Question], limits_s: Mapping[str,
             contents = getattr(question, field)
             if contents or field == "anchor":
                 job[field] = f"{at}-{field}.der"
-                # Only for whoever runs this: one of them is a private key.
-                write_atomic(folder / job[field], contents)
+                laid[job[field]] = contents
         jobs.append(job)
-    (folder / "jobs.json").write_text(json.dumps({"limits_s": dict(limits_s), "jobs": jobs}))
+    asked = {"limits_s": dict(limits_s), "network": network, "jobs": jobs}
+    laid["jobs.json"] = json.dumps(asked).encode()
+    return laid

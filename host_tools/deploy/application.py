@@ -48,8 +48,8 @@ def stop(device: Device) -> None:
     device.remove(_MARKER)
 
 
-def set_clock(device: Device) -> None:
-    """Set the camera's clock to this machine's time, in UTC."""
-    now = datetime.now(UTC)
+def set_clock(device: Device, at: datetime | None = None) -> None:
+    """Set the camera's clock, in UTC. at: None: this machine's time."""
+    now = at or datetime.now(UTC)
     moment = (now.year, now.month, now.day, now.isoweekday(), now.hour, now.minute, now.second, 0)
     device.run(f"import machine\nmachine.RTC().datetime({moment!r})")
