@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-compose faults setup clean
+.PHONY: demo test test-compose faults bench setup clean
 
 demo: setup
 	@$(BIN)/anchorcam demo $(ARGS)
@@ -17,6 +17,10 @@ test: setup
 faults: setup
 	@$(BIN)/anchorcam setup
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(N),--faults $(N)) $(ARGS)
+
+bench: setup
+	@$(BIN)/anchorcam setup
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 test-compose: setup
 	@$(BIN)/python -m tests.compose

@@ -45,9 +45,17 @@ def find_mosquitto() -> tuple[Path, Mapping[str, str]]:
 
 @contextlib.contextmanager
 def running_mosquitto(
-    folder: Path, server_file: Path, anchor: Path, passwords: Mapping[str, str], max_packet: int
+    folder: Path,
+    server_file: Path,
+    anchor: Path,
+    passwords: Mapping[str, str],
+    max_packet: int,
+    log: str = "all",
 ) -> Iterator[Endpoint]:
-    """mosquitto with the same certificates, accounts, rules and packet limit."""
+    """mosquitto with the same certificates, accounts, rules and packet limit.
+
+    log: what of it is logged; writing a line for each packet costs it time.
+    """
     program, environment = find_mosquitto()
     (folder / "passwords").write_text(
         "".join(f"{name}:{_hashed(password)}\n" for name, password in passwords.items())
@@ -61,6 +69,7 @@ def running_mosquitto(
         f"certfile {server_file}\nkeyfile {server_file}\n"
         f"password_file {folder / 'passwords'}\nacl_file {folder / 'rules'}\n"
         f"allow_anonymous false\nmax_packet_size {max_packet}\nset_tcp_nodelay true\n"
+        f"log_type {log}\n"
     )
     if os.geteuid() == 0:
         settings += "user root\n"  # or it becomes a user that may not read the key
@@ -86,7 +95,7 @@ def _start(
     configuration = folder / "mosquitto.conf"
     configuration.write_text(settings)
     with (folder / "mosquitto.log").open("w") as log:
-        command = [str(program), "-c", str(configuration), "-v"]
+        command = [str(program), "-c", str(configuration)]
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 

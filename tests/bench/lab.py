@@ -1,0 +1,133 @@
+"""What the benchmarks run on: both brokers with the same rules, and real MicroPython."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from broker.authority import Authority
+from broker.certificates import CHAINS
+from broker.connection import Limits
+from host_tools.deploy import umqtt
+from host_tools.virtual_camera import micropython
+from host_tools.virtual_camera.board import FIRMWARE
+from host_tools.virtual_camera.micropython import MicroPython
+from tests.broker.local import NAMES
+from tests.broker.reference import running_mosquitto
+from tests.brokers import REPOSITORY, BrokerProcess, Endpoint, running_broker
+from tests.cameras import LIMITS
+
+DEVICE = Path(__file__).parent / "device"
+# A script that takes longer hangs.
+_SCRIPT_S = 240
+_HEAP = "512k"
+
+
+@dataclass
+class Lab:
+    """amqtt and mosquitto, running, with the same certificates, accounts and rules."""
+
+    folder: Path
+    data: Path
+    runtime: MicroPython
+    library: Path
+    amqtt: BrokerProcess
+    mosquitto: Endpoint
+    server_file: Path  # the key and chain of both
+
+    @property
+    def brokers(self) -> dict[str, Endpoint]:
+        """By name, the one that counts first."""
+        return {"mosquitto": self.mosquitto, "amqtt": self.amqtt.endpoint()}
+
+    def flash(self) -> Path:
+        """A folder with camera/, lib/ and the anchor, as on a camera's flash."""
+        flash = self.folder / "flash"
+        if not flash.is_dir():
+            (flash / "lib/umqtt").mkdir(parents=True)
+            (flash / "lib/umqtt/simple.py").write_bytes(self.library.read_bytes())
+            (flash / "camera").symlink_to(REPOSITORY / "camera")
+            (flash / "root.der").write_bytes(self.mosquitto.anchor.read_bytes())
+        return flash
+
+    def run(
+        self,
+        script: str,
+        values: dict[str, Any],
+        heap: str = _HEAP,
+        before: Sequence[str] = (),
+        flash: Path | None = None,
+    ) -> list[dict[str, Any]]:
+        """What a script of device/ prints, JSON lines; `values` are in $VALUES.
+
+        before: words before the interpreter's, such as valgrind's. Raises RuntimeError.
+        """
+        done = self.start(script, values, heap, before, flash)
+        out, errors = done.communicate(timeout=_SCRIPT_S)
+        if done.returncode:
+            raise RuntimeError(f"{script}: {out[-2000:]}{errors[-2000:]}")
+        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+    def start(
+        self,
+        script: str,
+        values: dict[str, Any],
+        heap: str = _HEAP,
+        before: Sequence[str] = (),
+        flash: Path | None = None,
+    ) -> "subprocess.Popen[str]":
+        """As run(), without waiting for it."""
+        command = [*before, *self.runtime.command, "-X", f"heapsize={heap}"]
+        return subprocess.Popen(
+            [*command, str(DEVICE / script)],
+            cwd=flash or self.flash(),
+            env={
+                "PATH": os.defpath,
+                "MICROPYPATH": f".:{FIRMWARE}:.frozen:lib",
+                "VALUES": json.dumps(values),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def account(self, endpoint: Endpoint, account: str = "cam1") -> dict[str, Any]:
+        """One of the settings' brokers, as the scripts take it."""
+        return {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "user": account,
+            "password": endpoint.passwords[account],
+            "keepalive_s": 60,
+            "limits": {**LIMITS, "puback": 20, "write": 20},
+        }
+
+
+@contextmanager
+def open_lab(folder: Path, cameras: Sequence[str] = ("cam1", "cam2")) -> Iterator[Lab]:
+    """A lab for the length of a with block."""
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    authority = Authority(data / "authority", NAMES)
+    authority.ensure()
+    anchor = authority.write_anchors(folder)[0].path
+    server_file = authority.server_file(CHAINS[0])
+    with ExitStack() as stack:
+        accounts = [f"--camera={name}" for name in cameras]
+        amqtt = stack.enter_context(running_broker(data, *accounts))
+        mosquitto = stack.enter_context(
+            running_mosquitto(
+                folder,
+                server_file,
+                anchor,
+                amqtt.endpoint().passwords,
+                Limits().max_packet,
+                log="error",
+            )
+        )
+        yield Lab(folder, data, micropython.find(), umqtt.find(), amqtt, mosquitto, server_file)
