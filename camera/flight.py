@@ -3,8 +3,8 @@
 The newest is in the frame buffer. When that is needed for the next, a snapshot that was sent
 is copied to RAM, if the window and the heap allow, or else is put on the spool.
 
-RAM: window - 1 copies, a quarter of the heap that is free at boot at most; none with a window
-of 1.
+RAM: as many copies as the window has, in a quarter at most of the heap that is free at boot;
+none with a window of 1.
 """
 
 import gc
@@ -70,7 +70,7 @@ class Flight:
 
     def copy(self, identity, parts):
         """Copy a snapshot that was sent to RAM; False when there is no room."""
-        if len(self._copies) + 1 >= self._window:
+        if self._window == 1:
             return False
         size = 0
         for part in parts:
