@@ -3,10 +3,11 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from broker.authority import Authority
@@ -61,40 +62,32 @@ class Lab:
         heap: str = _HEAP,
         before: Sequence[str] = (),
         flash: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> list[dict[str, Any]]:
         """What a script of device/ prints, JSON lines; `values` are in $VALUES.
 
-        before: words before the interpreter's, such as valgrind's. Raises RuntimeError.
+        before: words before the interpreter's, such as valgrind's; environment: more of it.
+        Raises RuntimeError.
         """
-        done = self.start(script, values, heap, before, flash)
-        out, errors = done.communicate(timeout=_SCRIPT_S)
-        if done.returncode:
-            raise RuntimeError(f"{script}: {out[-2000:]}{errors[-2000:]}")
-        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-
-    def start(
-        self,
-        script: str,
-        values: dict[str, Any],
-        heap: str = _HEAP,
-        before: Sequence[str] = (),
-        flash: Path | None = None,
-    ) -> "subprocess.Popen[str]":
-        """As run(), without waiting for it."""
         command = [*before, *self.runtime.command, "-X", f"heapsize={heap}"]
-        return subprocess.Popen(
+        done = subprocess.run(
             [*command, str(DEVICE / script)],
             cwd=flash or self.flash(),
             env={
                 "PATH": os.defpath,
                 "MICROPYPATH": f".:{FIRMWARE}:.frozen:lib",
+                # Not in argv, whose words MicroPython interns, up to 255 bytes each.
                 "VALUES": json.dumps(values),
+                **environment,
             },
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
+            timeout=_SCRIPT_S,
         )
+        if done.returncode:
+            raise RuntimeError(f"{script}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     def account(self, endpoint: Endpoint, account: str = "cam1") -> dict[str, Any]:
         """One of the settings' brokers, as the scripts take it."""
