@@ -8,6 +8,7 @@ from broker import command as broker_command
 from broker.errors import UserError
 from host_tools import ask, config, demo
 from host_tools.deploy import command as deploy_command
+from host_tools.fleet import command as fleet_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
 
@@ -22,6 +23,7 @@ app.add_typer(config.app, name="config")
 app.command("ask")(ask.ask)
 app.command("watch")(watch_command.watch)
 app.command("virtual-camera")(virtual_camera_command.virtual_camera)
+app.command("fleet")(fleet_command.fleet)
 app.command("bundle")(deploy_command.bundle)
 app.command("demo")(demo.demo)
 app.command("setup")(demo.setup)

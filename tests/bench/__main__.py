@@ -19,7 +19,7 @@ from tests.bench.rows import Row
 from tests.brokers import REPOSITORY
 
 # In the order of the table; each is a module here with measure(lab).
-BENCHES = ("publish", "window", "wire", "heap", "spool", "connect")
+BENCHES = ("publish", "window", "wire", "heap", "spool", "connect", "fleet")
 RESULTS = REPOSITORY / "bench/results.json"
 PLOT = REPOSITORY / "docs/bench.svg"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from broker.accounts import Accounts
 from broker.authority import Authority
 from broker.certificates import CHAINS
 from broker.connection import Limits
@@ -26,6 +27,8 @@ DEVICE = Path(__file__).parent / "device"
 # A script that takes longer hangs.
 _SCRIPT_S = 240
 _HEAP = "512k"
+FLEET = [f"fleet-{number}" for number in range(1, 1001)]
+CAMERAS = ("cam1", "cam2", *FLEET)
 
 
 @dataclass
@@ -102,7 +105,7 @@ class Lab:
 
 
 @contextmanager
-def open_lab(folder: Path, cameras: Sequence[str] = ("cam1", "cam2")) -> Iterator[Lab]:
+def open_lab(folder: Path) -> Iterator[Lab]:
     """A lab for the length of a with block."""
     data = folder / "data"
     data.mkdir(mode=0o700)
@@ -110,9 +113,9 @@ def open_lab(folder: Path, cameras: Sequence[str] = ("cam1", "cam2")) -> Iterato
     authority.ensure()
     anchor = authority.write_anchors(folder)[0].path
     server_file = authority.server_file(CHAINS[0])
+    Accounts(data / "accounts.json").ensure(dict.fromkeys(CAMERAS, "camera"), data / "secrets.json")
     with ExitStack() as stack:
-        accounts = [f"--camera={name}" for name in cameras]
-        amqtt = stack.enter_context(running_broker(data, *accounts))
+        amqtt = stack.enter_context(running_broker(data))
         mosquitto = stack.enter_context(
             running_mosquitto(
                 folder,

@@ -83,7 +83,7 @@ def running_mosquitto(
     else:
         raise AssertionError((folder / "mosquitto.log").read_text())
     try:
-        yield Endpoint(port, anchor, passwords)
+        yield Endpoint(port, anchor, passwords, pid=process.pid)
     finally:
         process.terminate()
         process.wait()
