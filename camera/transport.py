@@ -99,13 +99,14 @@ class Transport:
             size -= count
 
     def _keep(self, data, size):
-        end = self._out_used + size
+        out, at = self._out, self._out_used
+        self._out_used = at + size
         if size > _BY_BYTE and size == len(data):
-            self._out[self._out_used : end] = data
+            out[at : at + size] = data
         else:
             for index in range(size):
-                self._out[self._out_used + index] = data[index]
-        self._out_used = end
+                out[at] = data[index]
+                at += 1
 
     def flush(self):
         """Send what was written; within limits_s.write."""
@@ -193,6 +194,7 @@ class Transport:
 
     def _send(self, data, at, size, limit_ms, poll):
         started = time.ticks_ms()
+        write = self._tls.write
         end = at + size
         while at < end:
             waiting.turn()
@@ -200,7 +202,7 @@ class Transport:
             # One record at a time: MicroPython's write() goes on until the socket takes no
             # more, and lwIP's may wait 10 s for memory inside each (extmod/modlwip.c).
             # With offset and length, for a slice would cost heap for each record.
-            count = self._tls.write(data, at, min(end - at, RECORD_BYTES))
+            count = write(data, at, min(end - at, RECORD_BYTES))
             if count:
                 at += count
                 if at < end and time.ticks_diff(time.ticks_ms(), started) >= limit_ms:
