@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--json", action="store_true", help="the rows as JSON")
+    parser.add_argument("--markdown", action="store_true", help="the tables of the documents")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
@@ -50,6 +52,9 @@ def main() -> int:
         PLOT.write_text(plot.svg(rows))
     if given.json:
         print(json.dumps([row.as_json() for row in rows]))
+    elif given.markdown:
+        print(_markdown([row for row in rows if row.target]))
+        print(_markdown([row for row in rows if not row.target]))
     else:
         Console().print(_table(rows))
     missed = [row for row in rows if row.holds is False]
@@ -65,17 +70,11 @@ def _run(name: str, lab: Lab) -> list[Row]:
 def _about(lab: Lab, seconds: float) -> dict[str, object]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {_cores()} cores",
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "micropython": lab.runtime.version,
         "mbedtls": lab.runtime.mbedtls,
         "seconds": round(seconds),
     }
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0))
 
 
 def _table(rows: list[Row]) -> Table:
@@ -89,6 +88,14 @@ def _table(rows: list[Row]) -> Table:
         before = row.bench
         table.add_row(bench, row.what, row.figure, row.target, verdict, row.how)
     return table
+
+
+def _markdown(rows: list[Row]) -> str:
+    lines = ["| | figure | target | |", "|---|---|---|---|"]
+    for row in rows:
+        target = row.target if row.holds is not False else f"**missed:** {row.target}"
+        lines.append(f"| {row.what} | {row.figure} | {target} | {row.how} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
