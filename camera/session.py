@@ -117,7 +117,7 @@ class Session(MQTTClient):
             self.service(self._puback_ms)
 
     def subscribe(self, topic, qos=0):
-        """Subscribe; returns when the SUBACK is there, within limits_s.suback.
+        """Subscribe, while nothing is in flight; returns within limits_s.suback.
 
         Raises CameraError, "auth" when the broker does not allow it.
         """
@@ -141,8 +141,12 @@ class Session(MQTTClient):
             self._keep_alive()
             left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
             wait_ms = min(left, self._puback_left_ms())
-            if self.sock.wait_readable(waiting.slice_ms(wait_ms) if wait_ms > 0 else 0):
-                self._next_packet()
+            kind = self.sock.peek(waiting.slice_ms(wait_ms) if wait_ms > 0 else 0)
+            if kind is not None:
+                if kind == _PUBACK:
+                    self._take_puback()
+                else:
+                    self._next_packet()
                 return
             # Only now: it can have come while a long PUBLISH was being written.
             if self._puback_left_ms() <= 0:
@@ -196,6 +200,7 @@ class Session(MQTTClient):
         return self._puback_ms - time.ticks_diff(time.ticks_ms(), self._in_flight[0][1])
 
     def _take_puback(self):
+        self.sock.skip()
         answer = self.sock.read(3)
         if answer[0] != 2:
             raise self._closing(CameraError("protocol", "type 4 of %d bytes" % answer[0]))
@@ -236,9 +241,7 @@ class Session(MQTTClient):
         with PINGRESP, and leaves the rest of any other packet unread.
         """
         kind = self._checked(self.wait_msg)
-        if kind == _PUBACK:
-            self._take_puback()
-        elif kind is not None and kind & 0xF0 != 0x30 and kind != expected:
+        if kind is not None and kind & 0xF0 != 0x30 and kind != expected:
             raise self._closing(CameraError("protocol", "packet type %d" % (kind >> 4)))
         return kind
 

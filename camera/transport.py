@@ -21,7 +21,7 @@ RECORD_BYTES = 4096
 READ_MAX_BYTES = 4096
 
 # So few bytes are copied one by one: a slice costs more heap than time.
-_BY_BYTE = 64
+_BY_BYTE = 16
 _IPPROTO_TCP = 6
 # lwIP's is not POSIX's 1 but 0x40 (extmod/modlwip.c); the Unix port does not name it.
 _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
@@ -40,7 +40,7 @@ class Transport:
         self._out = bytearray(RECORD_BYTES)
         self._out_view = memoryview(self._out)
         self._out_used = 0
-        self._first = bytearray(1)  # what wait_readable() found
+        self._first = bytearray(1)  # what peek() found
         self._has_first = False
         self._raw = _connect(address, port, int(limits["connect"] * 1000))
         try:
@@ -146,21 +146,24 @@ class Transport:
         self.heard_at = time.ticks_ms()
         return data
 
-    def wait_readable(self, limit_ms):
-        """True when a read would find something, waiting at most limit_ms for it."""
+    def peek(self, limit_ms):
+        """The byte that a read would find first, waiting at most limit_ms for it, or None."""
         self.flush()
-        if self._peek():
-            return True
-        for _ in self._readable.ipoll(limit_ms):
-            return self._peek()
-        return False
-
-    def _peek(self):
         # A record can be in mbedTLS's buffer already, where the socket's poll sees nothing; and
         # the Unix port looks at a TLS object that is polled only once a millisecond.
-        if not self._has_first:
-            self._has_first = self._take(self._first) is not None
-        return self._has_first
+        if not self._has_first and self._take(self._first) is None:
+            for _ in self._readable.ipoll(limit_ms):
+                break
+            else:
+                return None
+            if self._take(self._first) is None:
+                return None
+        self._has_first = True
+        return self._first[0]
+
+    def skip(self):
+        """Read the byte that peek() gave."""
+        self._has_first = False
 
     def _take(self, buffer):
         """Read into the buffer what is there; the count, or None when nothing is."""

@@ -49,7 +49,7 @@ ALLOWED = {
     ("transport.py", "__init__", "wrap_socket"): "do_handshake_on_connect=False: only memory",
     ("transport.py", "write_file", "readinto"): FILE,
     ("transport.py", "_take", "readinto"): NON_BLOCKING,
-    ("transport.py", "wait_readable", "ipoll"): "limited by the caller, who gives slices",
+    ("transport.py", "peek", "ipoll"): "limited by the caller, who gives slices",
     ("transport.py", "_send", "write"): "non-blocking; lwIP may take 10 s: see watchdog.py",
     ("transport.py", "_wait", "ipoll"): "limited by waiting.slice_ms",
     ("transport.py", "_connect", "getaddrinfo"): NUMERIC,
