@@ -21,6 +21,7 @@ from tests.brokers import REPOSITORY
 
 # In the order of the table; each is a module here with measure(lab).
 BENCHES = ("publish", "window", "wire", "heap", "spool", "connect", "fleet")
+_FILE_WIDTH = 180
 RESULTS = REPOSITORY / "bench/results.json"
 PLOT = REPOSITORY / "docs/bench.svg"
 
@@ -56,7 +57,9 @@ def main() -> int:
         print(_markdown([row for row in rows if row.target]))
         print(_markdown([row for row in rows if not row.target]))
     else:
-        Console().print(_table(rows))
+        out = Console()
+        # A file has no width: each row is one line then.
+        out.print(_table(rows), width=None if out.is_terminal else _FILE_WIDTH)
     missed = [row for row in rows if row.holds is False]
     for row in missed:
         print(f"missed: {row.bench}, {row.what}: {row.figure}, {row.target}", file=sys.stderr)
