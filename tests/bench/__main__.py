@@ -57,9 +57,8 @@ def main() -> int:
         print(_markdown([row for row in rows if row.target]))
         print(_markdown([row for row in rows if not row.target]))
     else:
-        out = Console()
-        # A file has no width: each row is one line then.
-        out.print(_table(rows), width=None if out.is_terminal else _FILE_WIDTH)
+        # A file has no width of its own: each row is one line there.
+        Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(_table(rows))
     missed = [row for row in rows if row.holds is False]
     for row in missed:
         print(f"missed: {row.bench}, {row.what}: {row.figure}, {row.target}", file=sys.stderr)
