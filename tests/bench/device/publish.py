@@ -92,6 +92,7 @@ for size, rounds, few in VALUES["sizes"]:
             size=size,
             limit=timed(limit.publish),
             ours=timed(publish, data, seq),
+            proof=timed(stamped, data, seq),
             umqtt=timed(theirs.publish, their_name, view, False, 1) if seq < few else None,
         )
     limit.close()
