@@ -15,6 +15,7 @@ from tests.faults.proxy import proxied
 
 _SIZE = 30_000
 _BACKLOG = 1_000
+_ROUNDS = 5
 _CAPTURE_S = 0.2
 _ROUND_TRIP_S = 0.05
 # Says how long it took since the first snapshot was acknowledged, from time to time.
@@ -47,7 +48,7 @@ def measure(lab: Lab) -> Iterator[Row]:
     yield Row("spool", "30 KB: snapshots written", 1e6 / write, "/s", "with stamp and digests")
     yield Row("spool", "30 KB: read twice, checked, removed", 1e6 / drain, "/s")
     live, drained = [], []
-    for _ in range(2):
+    for _ in range(_ROUNDS):
         live.append(_live(lab))
         drained.append(_drained(lab))
     rates = statistics.median(drained), statistics.median(live)
