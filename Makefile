@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-compose faults picture setup clean
+.PHONY: demo test test-compose faults bench picture setup clean
 
 demo: setup
 	@$(BIN)/anchorcam demo $(ARGS)
@@ -21,6 +21,10 @@ faults: setup
 # The page's picture in the README, taken anew.
 picture: setup
 	ANCHORCAM_PICTURE=docs/watch.png $(BIN)/pytest -n 0 tests/watch/test_page.py -k readme
+
+bench: setup
+	@$(BIN)/anchorcam setup
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 test-compose: setup
 	@$(BIN)/python -m tests.compose

@@ -185,7 +185,7 @@ class App:
     def restart(self):
         """Take leave of the brokers and reset the board; nothing is lost by it."""
         for route in self.routes:
-            route.put_away()
+            route.store()
             route.drops.keep()
             route.leave()
         log.line("restarting")
@@ -249,7 +249,7 @@ class App:
             hashlib.sha256(frame).digest(),
         )
         view = memoryview(frame)
-        held = (self.seq, (view[:at], marker, body, view[at:]))
+        held = ((self.boot, self.seq), (view[:at], marker, body, view[at:]))
         for route in self.routes:
             route.held = held
 

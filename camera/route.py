@@ -10,37 +10,26 @@ from camera import drops, health, log, topics
 from camera.dialer import Dialer
 from camera.drops import Drops
 from camera.errors import CameraError, code_of
+from camera.flight import Flight
 from camera.spool import Spool
-
-# A snapshot that a broker ends the connection for, such as one over its limit, must not
-# keep all others back for ever.
-SEND_TRIES = 5
-
-
-class _Tries:
-    """How often one snapshot was sent in vain."""
-
-    def __init__(self):
-        self.identity = None
-        self.count = 0
-
-    def one_more(self, identity):
-        self.count = self.count + 1 if identity == self.identity else 1
-        self.identity = identity
 
 
 class Route:
     """app: the app.App; name: of the route, in file names; brokers: of the settings, ordered.
 
-    held: (seq, parts) of the newest snapshot, still in the frame buffer and not acknowledged.
-    No method raises.
+    held: ((boot, seq), parts) of the newest snapshot while it is in the frame buffer and not
+    acknowledged. No method raises.
     """
 
     def __init__(self, app, name, brokers, settings):
         self.held = None
         self.dialer = Dialer(app, name, brokers, settings)
         self.drops = Drops("drops" + name)
-        self.spool = Spool(settings["spool"], name, self.drops, app.uptime)
+        # Everything that is not acknowledged is in the spool, in a copy of the flight's, or
+        # held: in this order, oldest first. It leaves when its PUBACK comes.
+        self._flight = Flight(settings["delivery"]["window"], len(settings["brokers"]))
+        in_flight = self._flight.in_flight
+        self.spool = Spool(settings["spool"], name, self.drops, app.uptime, in_flight)
         self._app = app
         self._health_ms = int(settings["camera"]["health_s"] * 1000)
         self._live_first = settings["delivery"]["first"] == "live"
@@ -53,9 +42,6 @@ class Route:
         self._result_topic = topics.topic(prefix, camera_id, topics.CMD_RESULT).encode()
         self._session = None
         self._health_at_ms = 0
-        self._held_tries = _Tries()
-        self._stored_tries = _Tries()
-        self._tries = None  # of the snapshot that is being sent
 
     def is_connected(self):
         return self._session is not None
@@ -90,9 +76,7 @@ class Route:
         """The uptime at which step() has something to do."""
         if self._session is None:
             return self.dialer.try_at_ms
-        if self.held is not None or self.spool.count:
-            return 0
-        return self._health_at_ms
+        return self._health_at_ms if self._next() is None else 0
 
     def health_now(self):
         """The next step sends a health message."""
@@ -107,11 +91,22 @@ class Route:
                 self._failed(error)
 
     def put_away(self):
-        """Store the held snapshot: its place is needed for the next."""
-        if self.held is not None:
-            seq, parts = self.held
+        """Make room in the frame buffer: what is held is needed until it is acknowledged."""
+        if self.held is None:
+            return
+        identity, parts = self.held
+        if identity in self._flight.in_flight and self._flight.copy(identity, parts):
             self.held = None
-            self.spool.put(self._app.boot, seq, parts)
+        else:
+            self.store()
+
+    def store(self):
+        """Put on the spool what is nowhere else, oldest first."""
+        self._store_copies()
+        if self.held is not None:
+            identity, parts = self.held
+            self.held = None
+            self.spool.put(identity, parts)
 
     def leave(self):
         """Take leave of the broker."""
@@ -126,24 +121,33 @@ class Route:
         except Exception as error:
             log.line("taking leave: " + code_of(error))
         session.disconnect()
+        self._flight.lost(False)
+        self._store_copies()
 
     def oldest(self):
         """The (boot, seq) of the oldest snapshot that is not acknowledged, or None."""
-        first = self.spool.first()
-        if first is None and self.held is not None:
-            first = (self._app.boot, self.held[0])
-        return first
+        return self.spool.first() or self._oldest_in_ram()
 
     def settled_seq(self):
         """Every snapshot of this boot up to here was acknowledged or dropped."""
-        first = self.spool.first_of(self._app.boot)
-        if first is None and self.held is not None:
-            first = self.held[0]
-        return self._app.seq if first is None else first - 1
+        first = self.spool.first_of(self._app.boot) or self._oldest_in_ram()
+        return self._app.seq if first is None else first[1] - 1
+
+    def _store_copies(self):
+        copy = self._flight.oldest_copy()
+        while copy is not None:
+            self.spool.put(copy[0], copy[1])
+            self._flight.drop_copy(copy[0])
+            copy = self._flight.oldest_copy()
+
+    def _oldest_in_ram(self):
+        oldest = self._flight.oldest_copy() or self.held
+        return None if oldest is None else oldest[0]
 
     def _begin(self, session):
         self._session = session
         session.set_callback(self._take)
+        session.on_puback = self._acknowledged
         session.publish(self._state_topic, health.birth(self._app, self.dialer), True)
         # Only now: whoever sees the answer to a command sees a camera that is online.
         session.subscribe(self._cmd_topic, 1)
@@ -167,61 +171,68 @@ class Route:
         if self._session is not None:
             self._session.close()
             self._session = None
-        tries, self._tries = self._tries, None
-        if tries and tries.count >= SEND_TRIES and code_of(error) == "broker_closed":
-            self._give_up(tries.identity)
+        refused = self._flight.lost(code_of(error) == "broker_closed")
+        self._store_copies()
+        if refused is not None:
+            self._give_up(refused)
         self.dialer.failed(error)
 
+    def _next(self):
+        """The (boot, seq) of what may be sent now, or None."""
+        if not self._flight.has_room():
+            return None
+        identity = None
+        if self.held is not None and self.held[0] not in self._flight.in_flight:
+            identity = self.held[0]
+        if identity is None or not self._live_first:
+            identity = self.spool.waiting() or identity
+        if identity is None or not self._flight.may_send(identity):
+            return None
+        return identity
+
     def _send_next(self):
-        if self.held is not None and (self._live_first or not self.spool.count):
-            self._send_held()
-        elif self.spool.count:
+        identity = self._next()
+        if identity is None:
+            return
+        if self._holds(identity):
+            # Before the first byte: what is in flight stays where it is.
+            self._flight.in_flight.append(identity)
+            self._app.is_sending_frame = True
+            self._session.send(self._jpeg_topic, self.held[1], False, identity)
+            self._app.is_sending_frame = False
+        else:
             self._send_stored()
 
-    def _send_held(self):
-        held = self.held
-        seq, parts = held
-        self._sending(self._held_tries, (self._app.boot, seq))
-        self._app.is_sending_frame = True
-        self._session.send(self._jpeg_topic, parts)
-        self._app.is_sending_frame = False
-        self._session.await_puback()
-        self._sent()
-        if self.held is held:
-            self.held = None
-        else:
-            # It was put away, for the next was due before the PUBACK came.
-            self.spool.remove(self._app.boot, seq)
-
     def _send_stored(self):
-        stored = self.spool.oldest()
+        stored = self.spool.next()
         if stored is None:
             return
-        self._sending(self._stored_tries, (stored.boot, stored.seq))
+        self._flight.in_flight.append(stored.identity)
         try:
-            self._session.send(self._jpeg_topic, (stored,))
-            self._session.await_puback()
+            self._session.send(self._jpeg_topic, (stored,), False, stored.identity)
         finally:
-            self.spool.close(stored)
-        self._sent()
-        self.spool.remove(stored.boot, stored.seq)
+            stored.file.close()
 
-    def _sending(self, tries, identity):
-        tries.one_more(identity)
-        self._tries = tries
-
-    def _sent(self):
-        self._tries = None
+    def _acknowledged(self, identity):
+        """The broker has it: it need not be kept."""
+        self._flight.landed(identity)
         self._app.succeeded()
+        if self._holds(identity):
+            self.held = None
+        elif not self._flight.drop_copy(identity):
+            self.spool.remove(identity)
 
     def _give_up(self, identity):
-        boot, seq = identity
-        if self.held is not None and identity == (self._app.boot, self.held[0]):
+        if self._holds(identity):
             self.held = None
+            boot, seq = identity
             self.drops.add(boot, seq, seq, drops.REFUSED)
             self.drops.keep()
         else:
-            self.spool.drop(boot, seq, drops.REFUSED)
+            self.spool.drop(identity, drops.REFUSED)
+
+    def _holds(self, identity):
+        return self.held is not None and self.held[0] == identity
 
     def _send_health(self, now):
         self._health_at_ms = now + self._health_ms

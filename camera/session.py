@@ -49,6 +49,10 @@ class Session(MQTTClient):
         self._ping_ms = int(limits["ping"] * 1000)
         self._head = bytearray(5)
         self._pinged_at = None
+        # [packet id, since when its PUBACK is awaited, name] of each PUBLISH, oldest first.
+        self._in_flight = []
+        # on_puback(name): the broker has acknowledged what was sent under this name.
+        self.on_puback = _nobody
         # A broker may deliver what nobody asked for; without a callback umqtt.simple
         # would die of it inside publish().
         self.set_callback(_ignore)
@@ -87,10 +91,12 @@ class Session(MQTTClient):
         self.send(topic, (msg,), retain)
         self.await_puback()
 
-    def send(self, topic, parts, retain=False):
+    def send(self, topic, parts, retain=False, name=None):
         """Send a PUBLISH with QoS 1 whose payload is the parts, one behind the other.
 
-        parts: bytes-like, sent from where they are, or spool.Stored. Raises CameraError.
+        parts: bytes-like, sent from where they are, or spool.Stored; name: what to give to
+        on_puback() when the broker has acknowledged it. That may be while others are sent:
+        each has limits_s.puback, and its turn. Raises CameraError.
         """
         size = 4 + len(topic)
         for part in parts:
@@ -105,13 +111,16 @@ class Session(MQTTClient):
             else:
                 self.sock.write(part)
         self.sock.flush()
+        self._in_flight.append([self.pid, time.ticks_ms(), name])
 
     def await_puback(self):
-        """Return when the broker has acknowledged what send() sent. Raises CameraError."""
-        self._await_answer(_PUBACK, 2, self._puback_ms)
+        """Return when the broker has acknowledged what send() sent last. Raises CameraError."""
+        sent = self._in_flight[-1]
+        while sent in self._in_flight:
+            self.service(self._puback_ms)
 
     def subscribe(self, topic, qos=0):
-        """Subscribe; returns when the SUBACK is there, within limits_s.suback.
+        """Subscribe, while nothing is in flight; returns within limits_s.suback.
 
         Raises CameraError, "auth" when the broker does not allow it.
         """
@@ -120,14 +129,13 @@ class Session(MQTTClient):
         self._send_str(topic)
         self.sock.write(bytes((qos,)))
         self.sock.flush()
-        answer = self._await_answer(_SUBACK, 3, int(self._limits["suback"] * 1000))
-        if answer[3] == 0x80:
+        if self._await_suback(int(self._limits["suback"] * 1000)) == 0x80:
             raise self._closing(CameraError("auth", "SUBACK 0x80"))
 
     def service(self, limit_ms):
         """The broker's turn: until it has sent one packet, at most limit_ms.
 
-        Pings it, and notices when it is dead. Raises CameraError.
+        Pings it, and notices when it is dead or leaves a PUBLISH unanswered. Raises CameraError.
         """
         started = time.ticks_ms()
         self.sock.answer_ms = self._ping_ms
@@ -135,9 +143,17 @@ class Session(MQTTClient):
             waiting.turn()
             self._keep_alive()
             left = limit_ms - time.ticks_diff(time.ticks_ms(), started)
-            if self.sock.wait_readable(waiting.slice_ms(left) if left > 0 else 0):
-                self._next_packet()
+            wait_ms = min(left, self._puback_left_ms())
+            kind = self.sock.peek(waiting.slice_ms(wait_ms) if wait_ms > 0 else 0)
+            if kind is not None:
+                if kind == _PUBACK:
+                    self._take_puback()
+                else:
+                    self._next_packet()
                 return
+            # Only now: it can have come while a long PUBLISH was being written.
+            if self._puback_left_ms() <= 0:
+                raise self._closing(CameraError("timeout", "no PUBACK in %d ms" % self._puback_ms))
             if left <= 0:
                 return
 
@@ -179,24 +195,47 @@ class Session(MQTTClient):
         self._head[1] = number & 0xFF
         self.sock.write(self._head, 2)
 
-    def _await_answer(self, kind, size, limit_ms):
-        """The answer to the last packet id, from its length on, which is `size`."""
+    def _puback_left_ms(self):
+        """How long the PUBACK that is awaited longest may still take."""
+        if not self._in_flight:
+            return self._puback_ms
+        # A broker answers them in turn, so the others are never before this one.
+        return self._puback_ms - time.ticks_diff(time.ticks_ms(), self._in_flight[0][1])
+
+    def _take_puback(self):
+        self.sock.skip()
+        answer = self.sock.read(3)
+        if answer[0] != 2:
+            raise self._closing(CameraError("protocol", "type 4 of %d bytes" % answer[0]))
+        pid = answer[1] << 8 | answer[2]
+        now = time.ticks_ms()
+        acknowledged = None
+        for sent in self._in_flight:
+            if acknowledged is not None:
+                sent[1] = now  # its turn comes only now
+            elif sent[0] == pid:
+                acknowledged = sent
+        # One for another id is a late one: not ours.
+        if acknowledged is not None:
+            self._in_flight.remove(acknowledged)
+            if acknowledged[2] is not None:
+                self.on_puback(acknowledged[2])
+
+    def _await_suback(self, limit_ms):
+        """The return code in the SUBACK for the last packet id."""
         started = time.ticks_ms()
         self.sock.answer_ms = limit_ms
         while True:
             if time.ticks_diff(time.ticks_ms(), started) > limit_ms:
-                raise self._closing(CameraError("timeout", "no answer of type %d" % (kind >> 4)))
+                raise self._closing(CameraError("timeout", "no answer of type 9"))
             waiting.turn()
-            if self._next_packet(kind) != kind:
+            if self._next_packet(_SUBACK) != _SUBACK:
                 continue
-            answer = self.sock.read(1 + size)
-            if answer[0] != size:
-                raise self._closing(
-                    CameraError("protocol", "type %d of %d bytes" % (kind >> 4, answer[0]))
-                )
-            # One for another id is a late one: not ours.
+            answer = self.sock.read(4)
+            if answer[0] != 3:
+                raise self._closing(CameraError("protocol", "type 9 of %d bytes" % answer[0]))
             if answer[1] << 8 | answer[2] == self.pid:
-                return answer
+                return answer[3]
 
     def _next_packet(self, expected=None):
         """Read one packet; the type of the expected one, whose rest is yet to be read.
@@ -247,4 +286,8 @@ class Session(MQTTClient):
 
 
 def _ignore(topic, message):
+    pass
+
+
+def _nobody(name):
     pass

@@ -70,6 +70,8 @@ _SECTIONS = {
         "mode": (rules.one_of("failover", "mirror"), "failover"),
         # Which goes first while there is a backlog.
         "first": (rules.one_of("live", "backlog"), "live"),
+        # How many may be on their way, not acknowledged yet. None: as the heap allows.
+        "window": (rules.whole(1, 16), None),
     },
     "spool": {
         # None: /sdcard/spool with an SD card in, otherwise spool beside config.json.

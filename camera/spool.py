@@ -29,9 +29,8 @@ _DAY_MS = 86400000
 class Stored:
     """A snapshot out of the spool, open for reading. len() is that of the stamped JPEG."""
 
-    def __init__(self, boot, seq, file, size):
-        self.boot = boot
-        self.seq = seq
+    def __init__(self, identity, file, size):
+        self.identity = identity
         self.file = file
         self._size = size
 
@@ -43,11 +42,13 @@ class Spool:
     """One folder of snapshots, oldest first by (boot, seq).
 
     settings: the section spool; name: of this spool, where there are several; record: a
-    drops.Drops; uptime: a clock.Uptime. No method raises OSError but what says so: a card
-    that fails costs snapshots, which are recorded, and nothing else.
+    drops.Drops; uptime: a clock.Uptime; in_flight: the (boot, seq) that were sent and wait
+    for their PUBACK: they are neither given out again nor dropped for room. No method raises
+    OSError but what says so: a card that fails costs snapshots, which are recorded, and
+    nothing else.
     """
 
-    def __init__(self, settings, name, record, uptime):
+    def __init__(self, settings, name, record, uptime, in_flight):
         base = settings["folder"]
         on_flash = base is None and not files.is_folder("/sdcard")
         if base is None:
@@ -73,13 +74,14 @@ class Spool:
         self._used = 0
         self.count = 0
         self.bytes = 0
-        self._reading = None
+        self._in_flight = in_flight
         self._buffer = bytearray(2048)
         if self._most:
             self._scan()
 
-    def put(self, boot, seq, parts):
+    def put(self, identity, parts):
         """Store a snapshot, given as the parts of the stamped JPEG; or record that it is lost."""
+        boot, seq = identity
         size = _DIGEST_BYTES
         for part in parts:
             size += len(part)
@@ -98,19 +100,29 @@ class Spool:
             return
         self._push(boot, seq, size)
 
-    def oldest(self):
-        """The oldest snapshot as Stored, its digest checked, or None when there is none.
+    def next(self):
+        """The next to be sent as Stored, its digest checked, or None when there is none.
 
-        To be given back to close(). What is damaged on the way is dropped.
+        Its file is the caller's to close. What is damaged on the way is dropped.
         """
-        while self._to_first():
-            at = self._head
-            boot, seq, size = self._boots[at], self._seqs[at], self._sizes[at]
-            file = self._open_checked(self._path(boot, seq), size)
+        while True:
+            identity = self.waiting()
+            if identity is None:
+                return None
+            size = self._sizes[self._find(identity)]
+            file = self._open_checked(self._path(*identity), size)
             if file is not None:
-                self._reading = (boot, seq)
-                return Stored(boot, seq, file, size - _DIGEST_BYTES)
-            self.drop(boot, seq, drops.DAMAGED)
+                return Stored(identity, file, size - _DIGEST_BYTES)
+            self.drop(identity, drops.DAMAGED)
+
+    def waiting(self):
+        """The (boot, seq) of the oldest that is not in flight, or None."""
+        for index in range(self._used):
+            at = self._at(index)
+            if self._sizes[at]:
+                identity = (self._boots[at], self._seqs[at])
+                if identity not in self._in_flight:
+                    return identity
         return None
 
     def first(self):
@@ -120,32 +132,26 @@ class Spool:
         return self._boots[self._head], self._seqs[self._head]
 
     def first_of(self, boot):
-        """The seq of the oldest of this boot, or None."""
+        """The (boot, seq) of the oldest of this boot, or None."""
         for index in range(self._used):
             at = self._at(index)
             if self._boots[at] == boot and self._sizes[at]:
-                return self._seqs[at]
+                return boot, self._seqs[at]
         return None
 
-    def close(self, stored):
-        """What oldest() gave is no longer read."""
-        stored.file.close()
-        self._reading = None
-
-    def remove(self, boot, seq):
+    def remove(self, identity):
         """A snapshot was acknowledged: it need not be kept."""
-        for index in range(self._used):
-            at = self._at(index)
-            if self._boots[at] == boot and self._seqs[at] == seq:
-                files.remove(self._path(boot, seq))
-                self._forget(at)
-                return
+        at = self._find(identity)
+        if at is not None:
+            files.remove(self._path(*identity))
+            self._forget(at)
 
-    def drop(self, boot, seq, reason):
+    def drop(self, identity, reason):
         """Give up one snapshot."""
+        boot, seq = identity
         self._drops.add(boot, seq, seq, reason)
         self._drops.keep()
-        self.remove(boot, seq)
+        self.remove(identity)
 
     def _may_write(self):
         if not self._most:
@@ -164,13 +170,28 @@ class Spool:
     def _make_room(self, size):
         """Drop the oldest until there is room; False when there is none to be made."""
         while (
-            self._used == FILES_MAX
+            self.count == FILES_MAX
             or self.bytes + size > self._most
             or files.free(self.folder) < self._free + size
         ):
             if not self._drop_oldest():
                 return False
+        if self._used == FILES_MAX:
+            self._close_gaps()
         return True
+
+    def _close_gaps(self):
+        """Of what is gone behind one that is still there: room in the ring."""
+        kept = 0
+        for index in range(self._used):
+            at, to = self._at(index), self._at(kept)
+            size = self._sizes[at]
+            if size:
+                self._sizes[at] = 0
+                self._boots[to], self._seqs[to] = self._boots[at], self._seqs[at]
+                self._sizes[to] = size
+                kept += 1
+        self._used = kept
 
     def _drop_oldest(self):
         # Several at once, for the record of them is a write too.
@@ -179,7 +200,7 @@ class Spool:
         for index in range(self._used):
             at = self._at(index)
             identity = (self._boots[at], self._seqs[at])
-            if self._sizes[at] and identity != self._reading:
+            if self._sizes[at] and identity not in self._in_flight:
                 victims.append(identity)
                 left -= 1
                 if not left:
@@ -188,8 +209,8 @@ class Spool:
             self._drops.add(boot, seq, seq, drops.FULL)
         if victims:
             self._drops.keep()
-        for boot, seq in victims:
-            self.remove(boot, seq)
+        for identity in victims:
+            self.remove(identity)
         return bool(victims)
 
     def _write(self, boot, seq, parts):
@@ -287,6 +308,15 @@ class Spool:
             self._head = (self._head + 1) % FILES_MAX
             self._used -= 1
         return self._used > 0
+
+    def _find(self, identity):
+        """Where in the ring this one is, or None."""
+        boot, seq = identity
+        for index in range(self._used):
+            at = self._at(index)
+            if self._boots[at] == boot and self._seqs[at] == seq and self._sizes[at]:
+                return at
+        return None
 
     def _at(self, index):
         return (self._head + index) % FILES_MAX

@@ -21,7 +21,7 @@ RECORD_BYTES = 4096
 READ_MAX_BYTES = 4096
 
 # So few bytes are copied one by one: a slice costs more heap than time.
-_BY_BYTE = 64
+_BY_BYTE = 16
 _IPPROTO_TCP = 6
 # lwIP's is not POSIX's 1 but 0x40 (extmod/modlwip.c); the Unix port does not name it.
 _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
@@ -43,6 +43,8 @@ class Transport:
         self._out = bytearray(RECORD_BYTES)
         self._out_view = memoryview(self._out)
         self._out_used = 0
+        self._first = bytearray(1)  # what peek() found
+        self._has_first = False
         self._raw = _connect(address, port, int(limits["connect"] * 1000))
         try:
             self._tls = anchor.context.wrap_socket(
@@ -53,9 +55,6 @@ class Transport:
             raise anchors.reason(error)
         self._readable = select.poll()
         self._readable.register(self._raw, select.POLLIN)
-        # A record can be in mbedTLS's buffer already, where the socket's poll sees nothing.
-        self._incoming = select.poll()
-        self._incoming.register(self._tls, select.POLLIN)
         self._writable = select.poll()
         self._writable.register(self._raw, select.POLLOUT)
         self.heard_at = time.ticks_ms()
@@ -82,31 +81,40 @@ class Transport:
     def write(self, data, size=None):
         """Take data (bytes-like), or its first size bytes, to be sent with flush().
 
-        What the record buffer has no room for is sent at once, from where it is.
+        It goes out in whole records: what completes one is copied behind what is there, the
+        rest is sent from where it is.
         """
-        length = len(data) if size is None else size
-        end = self._out_used + length
-        if end > RECORD_BYTES:
-            self.flush()
-            self._send_all(data, 0, length)
+        left = len(data) if size is None else size
+        room = RECORD_BYTES - self._out_used
+        if left <= room:
+            self._keep(data, left)
             return
-        if length > _BY_BYTE and length == len(data):
-            self._out[self._out_used : end] = data
-        else:
-            for index in range(length):
-                self._out[self._out_used + index] = data[index]
-        self._out_used = end
+        self._keep(data[:room], room)
+        self.flush()
+        self._send_all(data, room, left - room)
 
     def write_file(self, file, size):
-        """Send the next size bytes of a file, by way of the record buffer. Raises OSError too."""
-        self.flush()
+        """As write(), the next size bytes of a file. Raises OSError too."""
         while size:
-            count = file.readinto(self._out, min(size, RECORD_BYTES))
+            if self._out_used == RECORD_BYTES:
+                self.flush()
+            end = min(self._out_used + size, RECORD_BYTES)
+            count = file.readinto(self._out_view[self._out_used : end])
             if not count:
                 self.close()
                 raise CameraError("spool", "a file became shorter while it was sent")
-            self._send_all(self._out, 0, count)
+            self._out_used += count
             size -= count
+
+    def _keep(self, data, size):
+        out, at = self._out, self._out_used
+        self._out_used = at + size
+        if size > _BY_BYTE and size == len(data):
+            out[at : at + size] = data
+        else:
+            for index in range(size):
+                out[at] = data[index]
+                at += 1
 
     def flush(self):
         """Send what was written; within limits_s.write."""
@@ -129,32 +137,53 @@ class Transport:
         data = bytearray(min(size, READ_MAX_BYTES))
         started = time.ticks_ms()
         got = 0
+        if self._has_first and size:
+            self._has_first = False
+            data[0] = self._first[0]
+            got = 1
         while got < size:
             at = got % READ_MAX_BYTES
-            try:
-                # Views cost heap; an answer comes whole.
-                count = self._tls.readinto(memoryview(data)[at : at + size - got] if got else data)
-            except (OSError, ValueError) as error:
-                self.close()
-                raise _closed_or(error, _lost)
-            if count:
+            # Views cost heap; an answer comes whole.
+            count = self._take(memoryview(data)[at : at + size - got] if got else data)
+            if count is None:
+                self._wait(self._readable, started, self.answer_ms)
+            else:
                 got += count
                 if time.ticks_diff(time.ticks_ms(), started) > self.answer_ms:
                     self._late(self.answer_ms)
-            elif count == 0:
-                self.close()
-                raise CameraError("broker_closed")
-            else:
-                self._wait(self._readable, started, self.answer_ms)
         self.heard_at = time.ticks_ms()
         return data
 
-    def wait_readable(self, limit_ms):
-        """True when a read would find something, waiting at most limit_ms for it."""
+    def peek(self, limit_ms):
+        """The byte that a read would find first, waiting at most limit_ms for it, or None."""
         self.flush()
-        for _ in self._incoming.ipoll(limit_ms):
-            return True
-        return False
+        # A record can be in mbedTLS's buffer already, where the socket's poll sees nothing; and
+        # the Unix port looks at a TLS object that is polled only once a millisecond.
+        if not self._has_first and self._take(self._first) is None:
+            for _ in self._readable.ipoll(limit_ms):
+                break
+            else:
+                return None
+            if self._take(self._first) is None:
+                return None
+        self._has_first = True
+        return self._first[0]
+
+    def skip(self):
+        """Read the byte that peek() gave."""
+        self._has_first = False
+
+    def _take(self, buffer):
+        """Read into the buffer what is there; the count, or None when nothing is."""
+        try:
+            count = self._tls.readinto(buffer)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise _closed_or(error, _lost)
+        if count == 0:
+            self.close()
+            raise CameraError("broker_closed")
+        return count
 
     def setblocking(self, flag):
         """umqtt.simple calls this; it would discard the limits."""
@@ -176,6 +205,7 @@ class Transport:
 
     def _send(self, data, at, size, limit_ms, poll):
         started = time.ticks_ms()
+        write = self._tls.write
         end = at + size
         while at < end:
             waiting.turn()
@@ -183,7 +213,7 @@ class Transport:
             # One record at a time: MicroPython's write() goes on until the socket takes no
             # more, and lwIP's may wait 10 s for memory inside each (extmod/modlwip.c).
             # With offset and length, for a slice would cost heap for each record.
-            count = self._tls.write(data, at, min(end - at, RECORD_BYTES))
+            count = write(data, at, min(end - at, RECORD_BYTES))
             if count:
                 at += count
                 if at < end and time.ticks_diff(time.ticks_ms(), started) >= limit_ms:

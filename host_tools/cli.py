@@ -10,6 +10,7 @@ from host_tools import config, demo, device_cert, send
 from host_tools.anchor import command as anchor_command
 from host_tools.deploy import command as deploy_command
 from host_tools.deploy import deploying, doctor, logs, undeploying
+from host_tools.fleet import command as fleet_command
 from host_tools.virtual_camera import command as virtual_camera_command
 from host_tools.watch import command as watch_command
 from host_tools.watch import report_command
@@ -31,6 +32,7 @@ app.command("deploy")(deploying.deploy)
 app.command("undeploy")(undeploying.undeploy)
 app.command("doctor")(doctor.doctor)
 app.command("logs")(logs.logs)
+app.command("fleet")(fleet_command.fleet)
 app.command("bundle")(deploy_command.bundle)
 app.command("device-cert")(device_cert.device_cert)
 app.command("demo")(demo.demo)

@@ -36,12 +36,13 @@ def wait_for(condition: Callable[[], Any], what: str, deadline_s: float = DEADLI
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a broker listens and what is needed to be let in."""
+    """Where a broker listens and what is needed to be let in. pid: its process, where known."""
 
     port: int
     anchor: Path
     passwords: Mapping[str, str]
     host: str = "localhost"
+    pid: int = 0
 
     def context(self) -> ssl.SSLContext:
         """A client's context that trusts the anchor and nothing else."""
@@ -140,7 +141,9 @@ class BrokerProcess:
         """How to reach one listener, "ecdsa" or "rsa"."""
         secrets = json.loads(Path(self.ready["secrets"]).read_text())
         anchor = Path(self.ready["anchors"][0]["path"])
-        return Endpoint(self.ready[listener]["port"], anchor, secrets["passwords"])
+        return Endpoint(
+            self.ready[listener]["port"], anchor, secrets["passwords"], pid=self._process.pid
+        )
 
     def event(self, name: str, **fields: Any) -> dict[str, Any]:
         """The first event with this name and these fields, waited for."""

@@ -93,6 +93,12 @@ class CameraUnderTest:
 
     def power_on(self) -> Self:
         """Write the flash as a deploy does, then switch on."""
+        self.write_flash()
+        self.restart()
+        return self
+
+    def write_flash(self) -> None:
+        """Write the flash as a deploy does."""
         config = self._folder / "config.json"
         secrets = self._folder / "secrets.json"
         config.write_text(json.dumps(self.config))
@@ -105,8 +111,6 @@ class CameraUnderTest:
         flash.write(flash.files(config, secrets, self._library), self.flash)
         for name, der in self.anchors.items():
             (self.flash / "anchors" / name).write_bytes(der)
-        self.restart()
-        return self
 
     def set_link(self, up: bool) -> None:
         """The access point is there, or not."""

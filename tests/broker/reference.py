@@ -51,11 +51,12 @@ def running_mosquitto(
     passwords: Mapping[str, str],
     max_packet: int,
     *more: str,
-    log: bool = True,
+    log: str = "all",
 ) -> Iterator[Endpoint]:
     """mosquitto with the same certificates, accounts, rules and packet limit.
 
-    more: lines of its configuration; log: each packet, into a file in the folder.
+    more: lines of its configuration; log: what of it is logged; writing a line for each packet
+    costs it time.
     """
     program, environment = find_mosquitto()
     (folder / "passwords").write_text(
@@ -71,35 +72,35 @@ def running_mosquitto(
         f"certfile {server_file}\nkeyfile {server_file}\n"
         f"password_file {folder / 'passwords'}\nacl_file {folder / 'rules'}\n"
         f"allow_anonymous false\nmax_packet_size {max_packet}\nset_tcp_nodelay true\n"
+        f"log_type {log}\n"
     )
     if os.geteuid() == 0:
         settings += "user root\n"  # or it becomes a user that may not read the key
     settings += "".join(f"{line}\n" for line in more)
-    options = ["-v"] if log else []
     for _ in range(5):
         # It takes no port 0, and another process can be faster at a port that was free.
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         lines = f"listener {port} 127.0.0.1\n{settings}"
-        process = _start([str(program), *options], environment, folder, lines)
+        process = _start(program, environment, folder, lines)
         if wait_for(partial(_state, port, process), "mosquitto to listen") == "listening":
             break
     else:
         raise AssertionError((folder / "mosquitto.log").read_text())
     try:
-        yield Endpoint(port, anchor, passwords)
+        yield Endpoint(port, anchor, passwords, pid=process.pid)
     finally:
         process.terminate()
         process.wait()
 
 
 def _start(
-    program: list[str], environment: Mapping[str, str], folder: Path, settings: str
+    program: Path, environment: Mapping[str, str], folder: Path, settings: str
 ) -> subprocess.Popen[bytes]:
     configuration = folder / "mosquitto.conf"
     configuration.write_text(settings)
     with (folder / "mosquitto.log").open("w") as log:
-        command = [*program, "-c", str(configuration)]
+        command = [str(program), "-c", str(configuration)]
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 

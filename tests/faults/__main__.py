@@ -26,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=campaign.__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--faults", type=int, default=150)
+    parser.add_argument("--window", type=int, default=1, help="of snapshots in flight")
     parser.add_argument("--json", action="store_true", help="the findings as JSON")
     given = parser.parse_args()
     shown = Console(stderr=True)
@@ -44,6 +45,7 @@ def main() -> int:
                 micropython.find(),
                 umqtt.find(),
                 data,
+                given.window,
                 lambda done, name: bar.update(task, completed=done, description=f"{name:20}"),
             )
     finally:

@@ -32,8 +32,12 @@ SETTLE_S = 60.0
 class Bench:
     """All of it, running, until the with block ends."""
 
-    def __init__(self, folder: Path, runtime: MicroPython, library: Path, data: Path) -> None:
+    def __init__(
+        self, folder: Path, runtime: MicroPython, library: Path, data: Path, window: int = 1
+    ) -> None:
         self._data = data
+        # What a power cut can take: the newest, and a copy of each that was on its way.
+        self.in_ram_most = 1 if window == 1 else 1 + window
         self._stack = ExitStack()
         self.sensor_works = True
         self.dns_works = True
@@ -57,7 +61,7 @@ class Bench:
         )
         self.camera.config["clock"] = {"servers": [clock], "resync_s": 60}
         self.camera.config["spool"] |= {"most_kb": SPOOL_KB}
-        self.camera.config["delivery"] = {"first": "live"}
+        self.camera.config["delivery"] = {"first": "live", "window": window}
         self.camera.config["recovery"] = {"first_s": 0.1, "most_s": 1, "radio_after": 4}
         self.camera.config["limits_s"] |= {
             "link": 1,

@@ -42,6 +42,7 @@ def run(
     runtime: MicroPython,
     library: Path,
     data: Path,
+    window: int = 1,
     progress: Callable[[int, str], None] = lambda done, name: None,
 ) -> Report:
     """Inject `count` faults, chosen by the seed, and judge what became of every frame."""
@@ -53,7 +54,7 @@ def run(
     def note(text: str) -> None:
         log.append(f"{time.monotonic() - began:8.2f} {text}")
 
-    with Bench(folder, runtime, library, data) as bench:
+    with Bench(folder, runtime, library, data, window) as bench:
         while sum(done.values()) < count:
             chosen = _choose(rng)[: count - sum(done.values())]
             for fault in chosen:

@@ -16,6 +16,8 @@ from tests.packets import DEADLINE_S
 SLOW_BYTES_PER_S = 2048
 _CHUNK = 65536
 _TURN_S = 0.02
+# Pieces in one direction of a connection while there is latency.
+_ON_THE_WAY = 64
 
 
 class Mode(StrEnum):
@@ -53,7 +55,7 @@ class FaultProxy:
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream
         self.mode = Mode.PASS
-        self.latency_s = 0.0
+        self.latency_s = 0.0  # in each direction
         self._links: set[_Link] = set()
         self._cut: _Cut | None = None
         self._server: asyncio.Server | None = None
@@ -153,7 +155,8 @@ class FaultProxy:
             if link.is_half_open:
                 await up
             up.cancel()
-        except OSError:
+        # Cancelled: by close(). asyncio's server would print that as an error.
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             self._links.discard(link)
@@ -166,26 +169,48 @@ class FaultProxy:
         link: _Link,
         direction: str,
     ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(self._amount()):
-                await self._delay(len(data))
-                if link.is_half_open or writer is None:
-                    continue
-                data = self._until_cut(data, direction, link)
-                if writer.is_closing():
-                    return
-                writer.write(data)
-                await writer.drain()
+        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_ON_THE_WAY)
+        arriving = asyncio.create_task(self._forward(on_the_way, writer, link, direction))
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(self._amount()):
+                    await self._delay(len(data))
+                    await on_the_way.put((self._loop.time() + self.latency_s, data))
+            await on_the_way.put((self._loop.time() + self.latency_s, b""))
+            await arriving
+        finally:
+            arriving.cancel()
         # The end of one direction is the end of both, but for who was not told.
         if not link.is_half_open or direction == "up":
             _drop(link, reset=False)
+
+    async def _forward(
+        self,
+        on_the_way: "asyncio.Queue[tuple[float, bytes]]",
+        writer: asyncio.StreamWriter | None,
+        link: _Link,
+        direction: str,
+    ) -> None:
+        """What was read, when its time has come; meanwhile more is read."""
+        while True:
+            at, data = await on_the_way.get()
+            if (late := at - self._loop.time()) > 0:
+                await asyncio.sleep(late)
+            if not data:
+                return
+            if link.is_half_open or writer is None:
+                continue
+            data = self._until_cut(data, direction, link)
+            if writer.is_closing():
+                continue
+            with contextlib.suppress(OSError):
+                writer.write(data)
+                await writer.drain()
 
     def _amount(self) -> int:
         return SLOW_BYTES_PER_S // 16 if self.mode is Mode.SLOW else _CHUNK
 
     async def _delay(self, size: int) -> None:
-        if self.latency_s:
-            await asyncio.sleep(self.latency_s)
         if self.mode is Mode.SLOW:
             await asyncio.sleep(size / SLOW_BYTES_PER_S)
         while self.mode is Mode.STALL:

@@ -1,0 +1,1 @@
+"""`anchorcam fleet`: many simulated cameras against one broker, to see where it ends."""
