@@ -32,9 +32,16 @@ class Pulse:
         self._version = 0
         self._beat = asyncio.Event()  # of the next look; each has an event of its own
 
-    def has_room(self) -> bool:
-        """Whether one more page may follow."""
-        return self._clients < CLIENTS_MAX
+    def enter(self) -> bool:
+        """Whether one more page may follow; then it has to leave() some time."""
+        if self._clients >= CLIENTS_MAX:
+            return False
+        self._clients += 1
+        return True
+
+    def leave(self) -> None:
+        """A page that had entered follows no more."""
+        self._clients -= 1
 
     def end(self) -> None:
         """Let every page go, soon."""
@@ -59,7 +66,6 @@ class Pulse:
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[str]:
         """The events after the cursor, as text/event-stream, until the page goes away."""
-        self._clients += 1
         seen = 0  # version of what has no rows
         try:
             yield f"retry: {_RETRY_MS}\n\n"
@@ -81,8 +87,6 @@ class Pulse:
                     yield ": still here\n\n"
         except UserError:
             return  # the page comes back, with the id of the last event that it got
-        finally:
-            self._clients -= 1
 
     async def _is_news(self, cursor: Cursor, seen: int) -> bool:
         """True as soon as there is something behind these two; False: not for a while."""
