@@ -103,8 +103,10 @@ def visitor(browser: Browser) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def process(watch: Watch, config: Path) -> WatchProcess:
-    return watch(config, *WEB).connected()
+def process(watch: Watch, config: Path) -> Iterator[WatchProcess]:
+    process = watch(config, *WEB).connected()
+    yield process
+    assert "Traceback" not in process.end().errors
 
 
 @pytest.fixture

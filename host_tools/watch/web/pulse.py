@@ -30,11 +30,18 @@ class Pulse:
         self._newest = Cursor()
         self._lives: dict[str, tuple[int, str]] = {}  # name: (version, JSON)
         self._version = 0
-        self._news = asyncio.Condition()
+        self._beat = asyncio.Event()  # of the next look; each has an event of its own
 
-    def has_room(self) -> bool:
-        """Whether one more page may follow."""
-        return self._clients < CLIENTS_MAX
+    def enter(self) -> bool:
+        """Whether one more page may follow; then it has to leave() some time."""
+        if self._clients >= CLIENTS_MAX:
+            return False
+        self._clients += 1
+        return True
+
+    def leave(self) -> None:
+        """A page that had entered follows no more."""
+        self._clients -= 1
 
     def end(self) -> None:
         """Let every page go, soon."""
@@ -54,12 +61,11 @@ class Pulse:
                     self._compare(await run_in_threadpool(self._lives_now))
             except UserError:
                 continue  # a ledger that is busy for once: the same question again
-            async with self._news:
-                self._news.notify_all()  # each sees for itself whether it is news
+            beat, self._beat = self._beat, asyncio.Event()
+            beat.set()  # each follower sees for itself whether it is news
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[str]:
         """The events after the cursor, as text/event-stream, until the page goes away."""
-        self._clients += 1
         seen = 0  # version of what has no rows
         try:
             yield f"retry: {_RETRY_MS}\n\n"
@@ -81,20 +87,19 @@ class Pulse:
                     yield ": still here\n\n"
         except UserError:
             return  # the page comes back, with the id of the last event that it got
-        finally:
-            self._clients -= 1
 
     async def _is_news(self, cursor: Cursor, seen: int) -> bool:
         """True as soon as there is something behind these two; False: not for a while."""
 
-        def is_news() -> bool:
-            return self._is_over or self._version > seen or self._newest != cursor
-
-        async with self._news:
+        # No asyncio.Condition: a page that goes away in the middle would leave its lock broken.
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _SILENCE_MAX_S
+        while self._version <= seen and self._newest == cursor and not self._is_over:
             try:
-                return await asyncio.wait_for(self._news.wait_for(is_news), _SILENCE_MAX_S)
+                await asyncio.wait_for(self._beat.wait(), max(end - loop.time(), 0))
             except TimeoutError:
                 return False
+        return True
 
     def _after(self, cursor: Cursor) -> list[tuple[Cursor, dict[str, Any] | None]]:
         return list(self._feed.after(cursor))

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from broker.errors import UserError
 from camera import stamp, topics
@@ -96,13 +97,9 @@ class Site:
         cursor = Cursor.parse(text)
         if cursor is None:
             raise HTTPException(400, "That is no id of an event.")
-        if not self.pulse.has_room():
+        if not self.pulse.enter():
             raise HTTPException(503, "Too many pages follow this watcher; close one.")
-        return StreamingResponse(
-            self.pulse.follow(cursor),
-            media_type="text/event-stream",
-            headers={"x-accel-buffering": "no"},
-        )
+        return _Events(self.pulse, cursor)
 
     async def _open(self, request: Request) -> Response:
         given = (await _body(request)).get("token")
@@ -187,6 +184,21 @@ class Site:
                 return JSONResponse({"said": outcome(camera, answer)})
             except UserError as error:
                 raise HTTPException(502, str(error)) from None
+
+
+class _Events(StreamingResponse):
+    """The events for a page that has entered, until it goes away."""
+
+    def __init__(self, pulse: Pulse, cursor: Cursor) -> None:
+        headers = {"x-accel-buffering": "no"}
+        super().__init__(pulse.follow(cursor), media_type="text/event-stream", headers=headers)
+        self._pulse = pulse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._pulse.leave()
 
 
 async def _body(request: Request) -> dict[str, Any]:
