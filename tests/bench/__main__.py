@@ -20,7 +20,7 @@ from tests.bench.rows import Row
 from tests.brokers import REPOSITORY
 
 # In the order of the table; each is a module here with measure(lab).
-BENCHES = ("publish", "window", "wire", "heap", "spool", "connect", "watcher", "fleet")
+BENCHES = ("publish", "window", "wire", "heap", "spool", "connect", "watcher", "growth", "fleet")
 _FILE_WIDTH = 180
 RESULTS = REPOSITORY / "bench/results.json"
 PLOT = REPOSITORY / "docs/bench.svg"

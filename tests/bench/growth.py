@@ -1,25 +1,32 @@
-"""`python -m tests.bench.growth`: does a watcher's memory grow with what it has seen?
+"""Does a watcher's memory grow with what it has seen? Its resident memory, by tenths."""
 
-Prints its resident memory after each tenth of the snapshots. Exit code 1 if from the second tenth
-on it grows by more than 32 MiB.
-"""
-
-import argparse
-import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from host_tools.watch.records import Records
 from host_tools.watch.schema import location
+from tests.bench.lab import Lab
+from tests.bench.rows import Row
 from tests.bench.watcher import mosquitto, publish_all, watching
 from tests.brokers import wait_for
 from tests.watch.conftest import write_settings
 
 MOST_MIB = 32.0
+_COUNT, _SIZE = 100_000, 3000
 _PARTS = 10
 
 
-def measure(count: int, folder: Path, size: int = 30_000) -> list[float]:
+def measure(lab: Lab) -> Iterator[Row]:
+    """Over a hundred thousand snapshots."""
+    folder = lab.folder / "growth"
+    folder.mkdir()
+    found = resident(_COUNT, folder, _SIZE)
+    what = f"watcher's memory over {_COUNT:,} snapshots, more than after {_COUNT // _PARTS:,}"
+    how = "MiB: " + ", ".join(f"{each:.0f}" for each in found)
+    yield Row("growth", what, growth(found), "MiB", how, most=MOST_MIB)
+
+
+def resident(count: int, folder: Path, size: int) -> list[float]:
     """The resident memory in MiB after each tenth of `count` snapshots. folder: an empty one."""
     found, part = [], count // _PARTS
     with mosquitto(folder, cameras=1) as endpoint:
@@ -46,19 +53,3 @@ def _resident(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise AssertionError("no VmRSS")
-
-
-def _main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.growth", description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="snapshots")
-    parser.add_argument("--size", type=int, default=30_000, help="bytes of each")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(arguments.count, Path(folder), arguments.size)
-    print("resident, MiB: " + " ".join(f"{each:.0f}" for each in found))
-    print(f"grown by {growth(found):.1f} MiB over {arguments.count} snapshots")
-    return 0 if growth(found) <= MOST_MIB else 1
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

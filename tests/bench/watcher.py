@@ -8,6 +8,7 @@ acknowledges after that.
 import contextlib
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from broker.authority import Authority
 from camera import topics
 from tests.bench.lab import Lab
 from tests.bench.rows import Row
-from tests.broker.reference import running_mosquitto
+from tests.broker.reference import find_mosquitto_sub, running_mosquitto
 from tests.brokers import REPOSITORY, Endpoint
 from tests.packets import PUBACK, publish
 from tests.watch.cameras import jpeg, stamped
@@ -36,13 +37,14 @@ _COUNT, _ROUNDS = 4000, 4
 
 @dataclass(frozen=True)
 class Figure:
-    """Messages per second, median of the rounds, and each round's ratio."""
+    """Messages per second, median of the rounds, and each round's ratio of watcher to bare.
 
-    broker: str
-    cameras: int
-    count: int
+    saver: mosquitto_sub, which writes all payloads into one file and looks at none.
+    """
+
     bare: float
     watcher: float
+    saver: float
     ratios: tuple[float, ...]
 
     @property
@@ -58,8 +60,11 @@ def measure(lab: Lab) -> Iterator[Row]:
         figure = compare(cameras, _COUNT, _ROUNDS, folder)
         rounds = ", ".join(f"{ratio:.2f}" for ratio in figure.ratios)
         how = f"{figure.watcher:.0f}/s of {figure.bare:.0f}/s; of the rounds {rounds}"
-        what = f"watcher over a bare subscriber, {cameras} camera{'s' * (cameras > 1)}"
-        yield Row("watcher", what, figure.ratio, "x", how, least=LEAST)
+        of = f"{cameras} camera{'s' * (cameras > 1)}"
+        yield Row("watcher", f"{of}: over a bare subscriber", figure.ratio, "x", how, least=LEAST)
+        ratio = figure.watcher / figure.saver
+        how = f"{figure.saver:.0f}/s, all payloads into one file"
+        yield Row("watcher", f"{of}: over mosquitto_sub", ratio, "x", how)
 
 
 def compare(cameras: int, count: int, rounds: int, folder: Path) -> Figure:
@@ -68,7 +73,8 @@ def compare(cameras: int, count: int, rounds: int, folder: Path) -> Figure:
         config = write_settings(folder / "watcher", endpoint)
         _watch(config, 0)
         _count(endpoint, 0)
-        bare, watcher, sent = [], [], 0
+        _save(endpoint, folder, 0)
+        bare, watcher, saver, sent = [], [], [], 0
         for number in range(rounds):
             publish_all(endpoint, cameras, sent, count)
             sent += count
@@ -78,8 +84,9 @@ def compare(cameras: int, count: int, rounds: int, folder: Path) -> Figure:
                     bare.append(count / _count(endpoint, count))
                 else:
                     watcher.append(count / _watch(config, count))
+            saver.append(count / _save(endpoint, folder, count))
     ratios = tuple(each / other for each, other in zip(watcher, bare, strict=True))
-    return Figure("mosquitto", cameras, count, median(bare), median(watcher), ratios)
+    return Figure(median(bare), median(watcher), median(saver), ratios)
 
 
 @contextlib.contextmanager
@@ -132,6 +139,32 @@ def _count(endpoint: Endpoint, count: int) -> float:
     )
     assert done.returncode == 0, done.stderr
     return float(done.stdout or 0)
+
+
+def _save(endpoint: Endpoint, folder: Path, count: int) -> float:
+    """Seconds that mosquitto_sub takes, its start included; with count 0 it only subscribes."""
+    program, environment = find_mosquitto_sub()
+    # Where it looks for options: a password is not for a command line.
+    options = folder / "mosquitto_sub"
+    options.write_text(f"-P {endpoint.passwords['watcher']}\n")
+    anchor = folder / "anchor.pem"
+    anchor.write_text(ssl.DER_cert_to_PEM_cert(endpoint.anchor.read_bytes()))
+    began = time.perf_counter()
+    with (folder / "saved").open("wb") as file:
+        done = subprocess.run(
+            [
+                *(str(program), "-h", endpoint.host, "-p", str(endpoint.port)),
+                *("--cafile", str(anchor), "-u", "watcher", "-i", "watcher/saver"),
+                *("-c", "-q", "1", "-t", "cameras/+/jpeg", "-N"),
+                *(("-C", str(count)) if count else ("-E",)),
+            ],
+            env={**environment, "XDG_CONFIG_HOME": str(folder)},
+            stdout=file,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_S,
+        )
+    assert done.returncode == 0, done.stderr
+    return time.perf_counter() - began
 
 
 def _watch(config: Path, count: int) -> float:

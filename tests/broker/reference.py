@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.brokers import Endpoint, wait_for
 # Debian 12's, on every machine: with the libraries of it that a minimal system lacks.
 _SUITE = "bookworm"
 _PACKAGES = ("mosquitto", "libdlt2", "libwrap0")
+_CLIENT_PACKAGES = ("mosquitto-clients", "libmosquitto1", "libcjson1", "libc-ares2")
 
 
 def find_mosquitto() -> tuple[Path, Mapping[str, str]]:
@@ -28,19 +29,28 @@ def find_mosquitto() -> tuple[Path, Mapping[str, str]]:
 
     On CI it fails instead: there the reference must not be missing unnoticed.
     """
-    installed = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    return _find("mosquitto", _PACKAGES, "sbin")
+
+
+def find_mosquitto_sub() -> tuple[Path, Mapping[str, str]]:
+    """As find_mosquitto(), its subscriber."""
+    return _find("mosquitto_sub", _CLIENT_PACKAGES, "bin")
+
+
+def _find(name: str, packages: Sequence[str], folder: str) -> tuple[Path, Mapping[str, str]]:
+    installed = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if installed:
         return Path(installed), os.environ
     try:
-        root = fetch_packages(_PACKAGES, _SUITE, cache_folder("mosquitto"))
+        root = fetch_packages(packages, _SUITE, cache_folder(name))
     except (UserError, OSError) as error:
-        message = f"no mosquitto to compare with: {error}"
+        message = f"no {name} to compare with: {error}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    folders = [str(folder) for folder in (root / "usr/lib").glob("*-linux-gnu*")]
+    folders = [str(each) for each in (root / "usr/lib").glob("*-linux-gnu*")]
     environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(folders)}
-    return root / "usr/sbin/mosquitto", environment
+    return root / "usr" / folder / name, environment
 
 
 @contextlib.contextmanager

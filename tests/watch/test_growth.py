@@ -6,5 +6,5 @@ from tests.bench import growth
 
 
 def test_memory_is_flat(tmp_path: Path) -> None:
-    found = growth.measure(4000, tmp_path, size=5000)
+    found = growth.resident(4000, tmp_path, 5000)
     assert growth.growth(found) <= growth.MOST_MIB, found
