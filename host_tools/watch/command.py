@@ -47,7 +47,7 @@ class Watch(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         name = "--home-assistant"
-        for at, (word, following) in enumerate(zip(args, [*args[1:], ""], strict=True)):
+        for at, (word, following) in enumerate(zip(args, [*args, ""][1:], strict=True)):
             if word == name and following not in list(HomeAssistant):
                 args[at] = f"{name}={HomeAssistant.announce}"
         return super().parse_args(ctx, args)

@@ -100,6 +100,7 @@ class Lab:
             "user": account,
             "password": endpoint.passwords[account],
             "keepalive_s": 60,
+            "pin_sha256": (),
             "limits": {**LIMITS, "puback": 20, "write": 20},
         }
 

@@ -8,8 +8,10 @@ power cut leaves. Runs under MicroPython.
 import os
 import sys
 
+import ffi
 import machine
 import prompt
+import uctypes
 import vfs
 
 _BLOCK_BYTES = 512
@@ -65,9 +67,18 @@ def _mount_rom():
     path = os.getenv("VIRTUAL_CAMERA_ROM")
     if not path:
         return []
-    with open(path, "rb") as file:
-        vfs.mount(vfs.VfsRom(file.read()), "/rom")
+    vfs.mount(vfs.VfsRom(_mapped(path)), "/rom")
     return ["/rom", "/rom/lib"]
+
+
+def _mapped(path):
+    """The file's bytes where a camera has its ROM: in the address space, not on the heap."""
+    size = os.stat(path)[6]
+    allocate = ffi.open(None).func("P", "malloc", "L")
+    image = uctypes.bytearray_at(allocate(size), size)
+    with open(path, "rb") as file:
+        file.readinto(image)
+    return image
 
 
 def _mount_card(path):
