@@ -22,7 +22,8 @@ from host_tools.watch.images import Images
 from host_tools.watch.ledger import Ledger, LedgerError
 from host_tools.watch.retention import Keep, Retention
 from host_tools.watch.seen import CameraView, Seen
-from host_tools.watch.verdicts import VERIFIED, Judgement, Track, Verdict
+from host_tools.watch.track import Track
+from host_tools.watch.verdicts import VERIFIED, Judgement, Verdict
 
 # More cameras than any one broker here has; a name is made up faster than memory is bought.
 CAMERAS_MAX = 1000

@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from broker.errors import UserError
 from host_tools.watch import schema
 from host_tools.watch.schema import boots, cameras, faults, gaps, history, samples, snapshots
-from host_tools.watch.verdicts import Track, Verdict
+from host_tools.watch.track import Track
+from host_tools.watch.verdicts import Verdict
 
 _ROWS = (snapshots, history, faults)
 
