@@ -6,10 +6,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from host_tools.watch import images
+from host_tools.watch.batch import Batch, Change, Fault, Row
 from host_tools.watch.events import Event, loss
 from host_tools.watch.evidence import Arrival
 from host_tools.watch.images import Images
-from host_tools.watch.ledger import Batch, Change, Fault, Row
 from host_tools.watch.seen import Seen
 from host_tools.watch.verdicts import Dropped, Judgement, Missing, Verdict
 
