@@ -115,6 +115,22 @@ class Gathered:
             )
             self.events.append(Event("note", text, camera.name))
 
+    def sample(self, camera: Seen, at_ms: int, latency_ms: int | None) -> None:
+        """Note the camera's health for plots."""
+        health = camera.health
+        self.batch.samples.append(
+            {
+                "camera": camera.name,
+                "at_ms": at_ms,
+                "boot": health.boot,
+                "heap_free": health.heap_free,
+                "rssi": health.rssi,
+                "reconnects": health.reconnects,
+                "spooled": health.spooled,
+                "latency_ms": latency_ms,
+            }
+        )
+
     def set(self, camera: Seen, **fields: object) -> None:
         """Change these columns of the camera's row."""
         self.changed[camera.name] = camera
