@@ -126,11 +126,11 @@ class Route:
 
     def oldest(self):
         """The (boot, seq) of the oldest snapshot that is not acknowledged, or None."""
-        return self.spool.first() or self._oldest_in_ram()
+        return self.spool.index.first() or self._oldest_in_ram()
 
     def settled_seq(self):
         """Every snapshot of this boot up to here was acknowledged or dropped."""
-        first = self.spool.first_of(self._app.boot) or self._oldest_in_ram()
+        first = self.spool.index.first_of(self._app.boot) or self._oldest_in_ram()
         return self._app.seq if first is None else first[1] - 1
 
     def _store_copies(self):
@@ -185,7 +185,7 @@ class Route:
         if self.held is not None and self.held[0] not in self._flight.in_flight:
             identity = self.held[0]
         if identity is None or not self._live_first:
-            identity = self.spool.waiting() or identity
+            identity = self.spool.index.waiting() or identity
         if identity is None or not self._flight.may_send(identity):
             return None
         return identity

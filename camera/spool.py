@@ -7,14 +7,14 @@ NEW.PRT and renamed, so that what a power cut leaves half-written has another na
 of 8.3 letters cost one directory entry on FAT. What is dropped is recorded before it is
 deleted, so that a power cut in between loses no count.
 
-RAM: 12 bytes for each of FILES_MAX entries, 2 KiB to read with.
+RAM: an index of FILES_MAX entries, 2 KiB to read with.
 """
 
 import hashlib
 import os
-from array import array
 
 from camera import drops, files, log
+from camera.index import Index
 
 # A directory of FAT is searched from its start.
 FILES_MAX = 1000
@@ -39,7 +39,7 @@ class Stored:
 
 
 class Spool:
-    """One folder of snapshots, oldest first by (boot, seq).
+    """One folder of snapshots, oldest first by (boot, seq); `index` says which.
 
     settings: the section spool; name: of this spool, where there are several; record: a
     drops.Drops; uptime: a clock.Uptime; in_flight: the (boot, seq) that were sent and wait
@@ -66,15 +66,7 @@ class Spool:
         self._per_day = per_day
         self._tokens_ms = _DAY_MS // 24
         self._tokens_at_ms = uptime.ms()
-        # Of each, in a ring; size 0: no longer there. Three, for a heap in small pieces.
-        self._boots = array("I", bytes(4 * FILES_MAX))
-        self._seqs = array("I", bytes(4 * FILES_MAX))
-        self._sizes = array("I", bytes(4 * FILES_MAX))
-        self._head = 0
-        self._used = 0
-        self.count = 0
-        self.bytes = 0
-        self._in_flight = in_flight
+        self.index = Index(FILES_MAX, in_flight)
         self._buffer = bytearray(2048)
         if self._most:
             self._scan()
@@ -98,7 +90,7 @@ class Spool:
             files.remove(self._new(boot))
             self._drops.add(boot, seq, seq, drops.UNSTORED)
             return
-        self._push(boot, seq, size)
+        self.index.add(boot, seq, size)
 
     def next(self):
         """The next to be sent as Stored, its digest checked, or None when there is none.
@@ -106,45 +98,19 @@ class Spool:
         Its file is the caller's to close. What is damaged on the way is dropped.
         """
         while True:
-            identity = self.waiting()
+            identity = self.index.waiting()
             if identity is None:
                 return None
-            size = self._sizes[self._find(identity)]
+            size = self.index.size(identity)
             file = self._open_checked(self._path(*identity), size)
             if file is not None:
                 return Stored(identity, file, size - _DIGEST_BYTES)
             self.drop(identity, drops.DAMAGED)
 
-    def waiting(self):
-        """The (boot, seq) of the oldest that is not in flight, or None."""
-        for index in range(self._used):
-            at = self._at(index)
-            if self._sizes[at]:
-                identity = (self._boots[at], self._seqs[at])
-                if identity not in self._in_flight:
-                    return identity
-        return None
-
-    def first(self):
-        """The (boot, seq) of the oldest, or None."""
-        if not self._to_first():
-            return None
-        return self._boots[self._head], self._seqs[self._head]
-
-    def first_of(self, boot):
-        """The (boot, seq) of the oldest of this boot, or None."""
-        for index in range(self._used):
-            at = self._at(index)
-            if self._boots[at] == boot and self._sizes[at]:
-                return boot, self._seqs[at]
-        return None
-
     def remove(self, identity):
         """A snapshot was acknowledged: it need not be kept."""
-        at = self._find(identity)
-        if at is not None:
+        if self.index.remove(identity):
             files.remove(self._path(*identity))
-            self._forget(at)
 
     def drop(self, identity, reason):
         """Give up one snapshot."""
@@ -170,41 +136,17 @@ class Spool:
     def _make_room(self, size):
         """Drop the oldest until there is room; False when there is none to be made."""
         while (
-            self.count == FILES_MAX
-            or self.bytes + size > self._most
+            self.index.count == FILES_MAX
+            or self.index.bytes + size > self._most
             or files.free(self.folder) < self._free + size
         ):
             if not self._drop_oldest():
                 return False
-        if self._used == FILES_MAX:
-            self._close_gaps()
         return True
-
-    def _close_gaps(self):
-        """Of what is gone behind one that is still there: room in the ring."""
-        kept = 0
-        for index in range(self._used):
-            at, to = self._at(index), self._at(kept)
-            size = self._sizes[at]
-            if size:
-                self._sizes[at] = 0
-                self._boots[to], self._seqs[to] = self._boots[at], self._seqs[at]
-                self._sizes[to] = size
-                kept += 1
-        self._used = kept
 
     def _drop_oldest(self):
         # Several at once, for the record of them is a write too.
-        left = max(self.count // 16, 1)
-        victims = []
-        for index in range(self._used):
-            at = self._at(index)
-            identity = (self._boots[at], self._seqs[at])
-            if self._sizes[at] and identity not in self._in_flight:
-                victims.append(identity)
-                left -= 1
-                if not left:
-                    break
+        victims = self.index.oldest(max(self.index.count // 16, 1))
         for boot, seq in victims:
             self._drops.add(boot, seq, seq, drops.FULL)
         if victims:
@@ -267,12 +209,12 @@ class Spool:
                     self._drops.keep()
                     files.remove(path)
                 else:
-                    if self._used == FILES_MAX:
+                    if self.index.count == FILES_MAX:
                         self._drop_oldest()
-                    self._push(boot, seq, size)
+                    self.index.add(boot, seq, size)
             files.remove_empty(folder)
-        if self.count:
-            log.line("spool: %d snapshots, %d bytes" % (self.count, self.bytes))
+        if self.index.count:
+            log.line("spool: %d snapshots, %d bytes" % (self.index.count, self.index.bytes))
 
     def _numbers(self, folder, ending):
         """The numbers of the names in a folder that are ours; all others are removed."""
@@ -285,41 +227,6 @@ class Spool:
             else:
                 numbers.append(number)
         return numbers
-
-    def _push(self, boot, seq, size):
-        at = self._at(self._used)
-        self._boots[at] = boot
-        self._seqs[at] = seq
-        self._sizes[at] = size
-        self._used += 1
-        self.count += 1
-        self.bytes += size
-
-    def _forget(self, at):
-        if self._sizes[at]:
-            self.count -= 1
-            self.bytes -= self._sizes[at]
-            self._sizes[at] = 0
-        self._to_first()
-
-    def _to_first(self):
-        """Move the head to the oldest that is there; False when there is none."""
-        while self._used and not self._sizes[self._head]:
-            self._head = (self._head + 1) % FILES_MAX
-            self._used -= 1
-        return self._used > 0
-
-    def _find(self, identity):
-        """Where in the ring this one is, or None."""
-        boot, seq = identity
-        for index in range(self._used):
-            at = self._at(index)
-            if self._boots[at] == boot and self._seqs[at] == seq and self._sizes[at]:
-                return at
-        return None
-
-    def _at(self, index):
-        return (self._head + index) % FILES_MAX
 
     def _new(self, boot):
         return self.folder + "/" + _hex(boot) + "/" + _NEW

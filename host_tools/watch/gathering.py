@@ -6,10 +6,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from host_tools.watch import images
+from host_tools.watch.batch import Batch, Change, Fault, Row
 from host_tools.watch.events import Event, loss
 from host_tools.watch.evidence import Arrival
 from host_tools.watch.images import Images
-from host_tools.watch.ledger import Batch, Change, Fault, Row
 from host_tools.watch.seen import Seen
 from host_tools.watch.verdicts import Dropped, Judgement, Missing, Verdict
 
@@ -114,6 +114,22 @@ class Gathered:
                 "give one of them another id, and account"
             )
             self.events.append(Event("note", text, camera.name))
+
+    def sample(self, camera: Seen, at_ms: int, latency_ms: int | None) -> None:
+        """Note the camera's health for plots."""
+        health = camera.health
+        self.batch.samples.append(
+            {
+                "camera": camera.name,
+                "at_ms": at_ms,
+                "boot": health.boot,
+                "heap_free": health.heap_free,
+                "rssi": health.rssi,
+                "reconnects": health.reconnects,
+                "spooled": health.spooled,
+                "latency_ms": latency_ms,
+            }
+        )
 
     def set(self, camera: Seen, **fields: object) -> None:
         """Change these columns of the camera's row."""

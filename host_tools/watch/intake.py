@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.errors import UserError
 from host_tools.watch import images
+from host_tools.watch.cameras import CAMERAS_MAX, Cameras
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import (
     REPORT_MAX,
@@ -22,10 +23,8 @@ from host_tools.watch.images import Images
 from host_tools.watch.ledger import Ledger, LedgerError
 from host_tools.watch.retention import Keep, Retention
 from host_tools.watch.seen import CameraView, Seen
-from host_tools.watch.verdicts import VERIFIED, Judgement, Track, Verdict
+from host_tools.watch.verdicts import VERIFIED, Judgement, Verdict
 
-# More cameras than any one broker here has; a name is made up faster than memory is bought.
-CAMERAS_MAX = 1000
 # Health is recorded for plots so often at most, in seconds, however often it is sent.
 SAMPLE_S = 1.0
 _FOR_EVER = Keep()
@@ -51,14 +50,9 @@ class Intake:
         keep_images: Keep = _FOR_EVER,
         keep_rows: Keep = _FOR_EVER,
     ) -> None:
-        self._folder = folder
         self._ledger = ledger
-        self._reorder_s = reorder_s
         self._tell = tell
-        self._cameras: dict[str, Seen] = {}
         self._gathered: Gathered | None = None
-        # Whose verdict state in memory is not the one that is on disk.
-        self._stale: set[str] = set()
         # Each camera's newest file, while latest.jpg is another.
         self._newest: dict[str, str] = {}
         try:
@@ -71,8 +65,7 @@ class Intake:
             ) from error
         try:
             self._retention = Retention(ledger, self._images, keep_images, keep_rows)
-            for name, saved in ledger.states().items():
-                self._cameras[name] = Seen(name, self._load(saved))
+            self._cameras = Cameras(ledger, reorder_s)
         except (LedgerError, ValueError) as error:
             raise UserError(
                 f"the ledger {ledger.place} is damaged: {error}; "
@@ -94,13 +87,13 @@ class Intake:
         if self._gathered is not None:
             yield
             return
-        self._reload()
+        self._cameras.reload()
         gathered = self._gathered = Gathered(self._images)
         try:
             yield
             self._commit(gathered)
         except BaseException:
-            self._undo(gathered)
+            self._cameras.take_back(gathered.before)
             raise
         finally:
             self._gathered = None
@@ -145,18 +138,7 @@ class Intake:
             )
             if not retained and now - camera.sampled_at >= SAMPLE_S:
                 camera.sampled_at = now
-                gathered.batch.samples.append(
-                    {
-                        "camera": name,
-                        "at_ms": at_ms,
-                        "boot": health.boot,
-                        "heap_free": health.heap_free,
-                        "rssi": health.rssi,
-                        "reconnects": health.reconnects,
-                        "spooled": health.spooled,
-                        "latency_ms": latency,
-                    }
-                )
+                gathered.sample(camera, at_ms, latency)
         return None
 
     def state(self, name: str, payload: bytes, *, retained: bool = False) -> None:
@@ -204,17 +186,16 @@ class Intake:
         """Do what is due: count as missing, let go of what is old. To be called every second."""
         self._show_newest()
         with self.together():
-            for name, camera in list(self._cameras.items()):
+            for camera in self._cameras.all():
                 if news := camera.track.tick(time.monotonic()):
-                    with self._camera(name) as (_, gathered):
+                    with self._camera(camera.name) as (_, gathered):
                         gathered.lose(camera, news)
         self._retention.turn()
 
     def view(self) -> list[CameraView]:
         """Every camera, by name."""
-        return [
-            camera.view(self._images.latest(name)) for name, camera in sorted(self._cameras.items())
-        ]
+        cameras = sorted(self._cameras.all(), key=lambda camera: camera.name)
+        return [camera.view(self._images.latest(camera.name)) for camera in cameras]
 
     def _take(self, name: str, arrival: Arrival, payload: bytes) -> None:
         with self._camera(name) as (camera, gathered):
@@ -273,15 +254,11 @@ class Intake:
         """This camera, to be changed; None: there are too many."""
         with self.together():
             assert self._gathered
-            camera = self._cameras.get(name)
-            if camera is None and len(self._cameras) >= CAMERAS_MAX:
+            camera = self._cameras.to_change(name, self._gathered.before)
+            if camera is None:
                 self._note(
                     f"ignored a message of {name}: {CAMERAS_MAX} cameras are being watched already"
                 )
-            elif name not in self._gathered.before:
-                self._gathered.before[name] = camera and camera.copy()
-                if camera is None:
-                    camera = self._cameras[name] = Seen(name, Track(self._reorder_s))
             yield camera, self._gathered
 
     def _commit(self, gathered: Gathered) -> None:
@@ -309,29 +286,6 @@ class Intake:
             name, file = next(iter(self._newest.items()))
             self._images.show(name, file)
             del self._newest[name]
-
-    def _undo(self, gathered: Gathered) -> None:
-        for name, camera in gathered.before.items():
-            self._cameras[name] = camera or Seen(name, Track(self._reorder_s))
-            self._stale.add(name)
-        try:
-            self._reload()
-        except LedgerError:
-            pass  # together() tries again
-
-    def _reload(self) -> None:
-        """Bring back the verdict states that are on disk."""
-        if self._stale:
-            saved = self._ledger.states()
-            for name in self._stale:
-                if name in saved:
-                    self._cameras[name].track = self._load(saved[name])
-                else:
-                    del self._cameras[name]
-            self._stale.clear()
-
-    def _load(self, saved: str) -> Track:
-        return Track.load(saved, self._reorder_s, time.monotonic())
 
     def _unusable(self, name: str, kind: str, payload: bytes) -> None:
         shown = printable(payload[:40].decode("ascii", "replace"), 40)

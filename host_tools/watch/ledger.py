@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from broker.errors import UserError
 from broker.files import locked, make_folder
 from host_tools.watch import migration, schema
+from host_tools.watch.batch import Batch, Change
 from host_tools.watch.schema import (
     boots,
     cameras,
@@ -35,24 +35,6 @@ class LedgerError(OSError):
     """The ledger could not be written: a full disk, as a rule. Nothing was changed."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A verified snapshot. Times in ms of Unix time, size in bytes.
-
-    image: the path of its file below the data folder.
-    """
-
-    camera: str
-    boot: int
-    seq: int
-    verdict: Verdict
-    size: int
-    digest: bytes
-    sent_ms: int | None
-    received_ms: int
-    image: str | None = None
-
-
 class Image(NamedTuple):
     """The file of a snapshot: its name below the data folder, size in bytes."""
 
@@ -60,49 +42,6 @@ class Image(NamedTuple):
     name: str
     size: int
     received_ms: int
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A payload on a jpeg topic that is no snapshot."""
-
-    camera: str
-    boot: int | None
-    seq: int | None
-    verdict: Verdict
-    size: int
-    reason: str
-    received_ms: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """Snapshots first to last of a boot, both included, have this verdict from now on."""
-
-    camera: str
-    boot: int
-    first: int
-    last: int
-    verdict: Verdict
-    reason: str | None
-    at_ms: int
-
-
-@dataclass
-class Batch:
-    """What several messages come to, to be recorded all or none.
-
-    tracks: each camera's verdict state; fields: what else changes in a camera's row;
-    acknowledged: (camera, boot) to the highest seq that a broker has acknowledged.
-    """
-
-    snapshots: list[Row] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    tracks: dict[str, str] = field(default_factory=dict)
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
-    acknowledged: dict[tuple[str, int], int] = field(default_factory=dict)
-    samples: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Statements:

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, func, insert, inspect, select, text
 
 from host_tools.watch import schema
 from host_tools.watch.schema import cameras, gaps, meta, metadata, snapshots
-from host_tools.watch.verdicts import Missing, Track, Verdict
+from host_tools.watch.track import Track
+from host_tools.watch.verdicts import Missing, Verdict
 
 
 def version(db: Connection) -> int | None:

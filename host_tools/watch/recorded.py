@@ -4,9 +4,10 @@ import heapq
 from collections.abc import Iterator
 from pathlib import Path
 
+from host_tools.watch.entries import Change
 from host_tools.watch.events import Event, loss
 from host_tools.watch.options import Options
-from host_tools.watch.records import Change, Records
+from host_tools.watch.records import Records
 from host_tools.watch.verdicts import Dropped, Missing, Verdict
 
 # So many are read at a time.

@@ -1,14 +1,8 @@
-"""Reading a ledger, from any thread or process, while a watcher writes it. Data out, no more.
+"""Reading a ledger, from any thread or process, while a watcher writes it. Data out, no more."""
 
-Times in ms of Unix time, sizes in bytes, paths relative to the watcher's data folder. Text in
-`birth`, `health`, `reason` and `verdict` may have been written by anyone who may publish.
-"""
-
-import json
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,124 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import UserError
 from host_tools.watch import schema
+from host_tools.watch.entries import Camera, Change, Fault, Gap, Sample, Snapshot, placed
 from host_tools.watch.schema import boots, cameras, faults, gaps, history, samples, snapshots
-from host_tools.watch.verdicts import Track, Verdict
 
 _ROWS = (snapshots, history, faults)
-
-# Where what is lost was lost, as far as the evidence goes.
-NEVER_SENT = "never sent"
-NOT_ACKNOWLEDGED = "not acknowledged"
-AFTER_PUBACK = "after PUBACK"
-UNKNOWN = "unknown"
-
-# The camera's reasons for a drop (camera/drops.py).
-_PLACES = {
-    "full": NEVER_SENT,
-    "unstored": NEVER_SENT,
-    "damaged": NEVER_SENT,
-    "refused": NOT_ACKNOWLEDGED,
-}
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A verified snapshot. id ascends in the order of arrival and is never used twice."""
-
-    id: int
-    camera: str
-    boot: int
-    seq: int
-    verdict: str  # delivered or reordered
-    size: int
-    digest: bytes
-    sent_ms: int | None  # by the camera's clock; None: it was not set
-    received_ms: int
-    image: str | None  # None: no longer kept
-
-    @property
-    def latency_ms(self) -> int | None:
-        """With the error of the camera's clock in it."""
-        return None if self.sent_ms is None else self.received_ms - self.sent_ms
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Snapshots first to last of a boot, both included, that are missing or dropped now."""
-
-    camera: str
-    boot: int
-    first: int
-    last: int
-    verdict: str  # missing or dropped-by-camera
-    reason: str | None  # the camera's, of a drop
-    place: str  # NEVER_SENT, NOT_ACKNOWLEDGED, AFTER_PUBACK or UNKNOWN
-    noted_ms: int
-
-    @property
-    def size(self) -> int:
-        return self.last - self.first + 1
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of verdict; was: the one before, None: nothing was known."""
-
-    id: int
-    camera: str
-    boot: int
-    first: int
-    last: int
-    was: str | None
-    verdict: str
-    reason: str | None
-    at_ms: int
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A payload on a jpeg topic that is no snapshot: corrupt or unverifiable."""
-
-    id: int
-    camera: str
-    boot: int | None
-    seq: int | None
-    verdict: str
-    size: int
-    reason: str
-    received_ms: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a health message said; None: it did not say. latency_ms: median of that moment."""
-
-    at_ms: int
-    boot: int | None
-    heap_free: int | None
-    rssi: int | None
-    reconnects: int | None
-    spooled: int | None
-    latency_ms: int | None
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera as the ledger knows it. birth, health: the last message, checked to be a dict."""
-
-    name: str
-    online: bool | None  # None: it has never said
-    boot: int | None
-    conn: int | None
-    state_ms: int | None
-    birth: Mapping[str, Any] | None
-    birth_ms: int | None
-    health: Mapping[str, Any] | None
-    health_ms: int | None
-    latency_ms: int | None  # median of the last snapshots
-    shared_ms: int | None  # when two cameras were last seen to use this id
-    counts: Mapping[Verdict, int]  # since the ledger began, whatever is kept of it
-    newest: Snapshot | None  # the one with the highest (boot, seq)
 
 
 class Records:
@@ -318,29 +198,11 @@ class Records:
         return found
 
     def _cameras(self, query: Select[Any]) -> list[Camera]:
-        return [self._camera(row) for row in self._rows(query.order_by(cameras.c.camera))]
-
-    def _camera(self, row: Mapping[str, Any]) -> Camera:
+        rows = self._rows(query.order_by(cameras.c.camera))
         try:
-            counts = Track.load(row["track"], 0, 0).counts()
+            return [Camera.load(row) for row in rows]
         except ValueError as error:
-            raise self._unusable(f"{row['camera']}: {error}") from error
-        newest = {name[7:]: value for name, value in row.items() if name.startswith("newest_")}
-        return Camera(
-            name=row["camera"],
-            online=row["online"],
-            boot=row["boot"],
-            conn=row["conn"],
-            state_ms=row["state_ms"],
-            birth=_object(row["birth"]),
-            birth_ms=row["birth_ms"],
-            health=_object(row["health"]),
-            health_ms=row["health_ms"],
-            latency_ms=row["latency_ms"],
-            shared_ms=row["shared_ms"],
-            counts=counts,
-            newest=Snapshot(**newest) if newest["id"] is not None else None,
-        )
+            raise self._unusable(str(error)) from error
 
     def _snapshots(self, query: Select[Any]) -> list[Snapshot]:
         return [Snapshot(**row) for row in self._rows(query)]
@@ -356,7 +218,7 @@ class Records:
                         boots.c.camera == of[0], boots.c.boot == of[1]
                     )
                     known[of] = db.scalar(mark) or 0
-        return [gap for row in rows for gap in _placed(row, known[row["camera"], row["boot"]])]
+        return [gap for row in rows for gap in placed(row, known[row["camera"], row["boot"]])]
 
     def _rows(self, query: Select[Any]) -> list[Mapping[str, Any]]:
         with self._reading() as db:
@@ -436,22 +298,3 @@ def _is_before(table: Table, boot: int, seq: int) -> Any:
 
 def _place_in_strip(entry: Snapshot | Gap) -> tuple[int, int]:
     return (entry.boot, entry.seq if isinstance(entry, Snapshot) else entry.first)
-
-
-def _placed(row: Mapping[str, Any], acknowledged: int) -> list[Gap]:
-    """The gap, in two where the camera says of a part only that it was acknowledged."""
-    fields = {name: value for name, value in row.items() if name != "id"}
-    if row["verdict"] == Verdict.DROPPED:
-        return [Gap(**fields, place=_PLACES.get(row["reason"], UNKNOWN))]
-    end = min(max(row["first"] - 1, acknowledged), row["last"])
-    parts = [(row["first"], end, AFTER_PUBACK), (end + 1, row["last"], UNKNOWN)]
-    return [
-        Gap(**(fields | {"first": first, "last": last}), place=place)
-        for first, last, place in parts
-        if first <= last
-    ]
-
-
-def _object(text: str | None) -> Mapping[str, Any] | None:
-    value = None if text is None else json.loads(text)
-    return value if isinstance(value, dict) else None

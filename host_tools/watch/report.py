@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Literal
 
 from broker.errors import UserError
-from host_tools.watch.records import Gap, Records
+from host_tools.watch.entries import Gap
+from host_tools.watch.records import Records
 from host_tools.watch.verdicts import Verdict
 
 By = Literal["all", "hour", "day", "week"]

@@ -16,8 +16,9 @@ from broker.errors import UserError
 from broker.files import write_atomic
 from host_tools.watch import report_html
 from host_tools.watch.command import DATA, LedgerUrl
+from host_tools.watch.entries import Gap
 from host_tools.watch.evidence import printable
-from host_tools.watch.records import Gap, Records
+from host_tools.watch.records import Records
 from host_tools.watch.report import (
     PERCENTILES,
     By,

@@ -147,7 +147,7 @@ cameras = Table(
     "cameras",
     metadata,
     Column("camera", String(32), primary_key=True),
-    _word("track"),  # what verdicts.Track wrote
+    _word("track"),  # what track.Track wrote
     Column("online", Boolean, nullable=True),  # of the last birth or will
     _count("boot", optional=True),
     _count("conn", optional=True),

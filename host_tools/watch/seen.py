@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import median
 
 from host_tools.watch.evidence import Arrival, Health, State
+from host_tools.watch.track import Track
 from host_tools.watch.twins import Twins
-from host_tools.watch.verdicts import Track, Verdict
+from host_tools.watch.verdicts import Verdict
 
 # The latency shown is the median of this many snapshots.
 LATENCIES = 50

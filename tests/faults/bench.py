@@ -12,9 +12,9 @@ from host_tools.virtual_camera.micropython import MicroPython
 from host_tools.virtual_camera.sensor import Scene
 from host_tools.watch import subscriber
 from host_tools.watch.events import Event
-from host_tools.watch.intake import CameraView
 from host_tools.watch.options import Options
 from host_tools.watch.schema import location
+from host_tools.watch.seen import CameraView
 from host_tools.watch.subscriber import Watcher
 from tests.brokers import BrokerProcess, wait_for
 from tests.cameras import CameraUnderTest

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from host_tools.watch.verdicts import BOOTS_MAX, GAPS_MAX, Dropped, Missing, Track, Verdict
+from host_tools.watch.track import BOOTS_MAX, GAPS_MAX, Track
+from host_tools.watch.verdicts import Dropped, Missing, Verdict
 
 REORDER_S = 10.0
 

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import UserError
+from host_tools.watch.batch import Batch
+from host_tools.watch.cameras import CAMERAS_MAX
 from host_tools.watch.evidence import REPORT_MAX, SNAPSHOT_MAX, check, refused
-from host_tools.watch.intake import CAMERAS_MAX
-from host_tools.watch.ledger import Batch, Ledger
+from host_tools.watch.ledger import Ledger
 from host_tools.watch.schema import FILE
 from host_tools.watch.verdicts import Verdict
 from tests.watch.cameras import flipped, health, jpeg, nonsense_stamp, stamped, state

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from broker.errors import UserError
-from host_tools.watch import records, schema
-from host_tools.watch.records import Gap, Records, Snapshot, reports
+from host_tools.watch import entries, schema
+from host_tools.watch.entries import Gap, Snapshot
+from host_tools.watch.records import Records, reports
 from host_tools.watch.schema import FILE, location
 from host_tools.watch.verdicts import Verdict
 from tests.watch.cameras import flipped, health, jpeg, stamped, state
@@ -102,12 +103,12 @@ def test_a_strip_has_gaps_where_they_are_and_says_where_each_was_lost(
     desk.intake.health("cam1", health(1, 11, drops=[[1, 5, 6, "full"]]), retained=False)
     desk.intake.tick()
     assert cells(reader.strip("cam1")) == [
-        *(1, 2, (3, 4, records.AFTER_PUBACK), (5, 6, records.NEVER_SENT)),
-        *((7, 8, records.AFTER_PUBACK), 9, (10, 11, records.AFTER_PUBACK)),
-        *((12, 13, records.UNKNOWN), 14),
+        *(1, 2, (3, 4, entries.AFTER_PUBACK), (5, 6, entries.NEVER_SENT)),
+        *((7, 8, entries.AFTER_PUBACK), 9, (10, 11, entries.AFTER_PUBACK)),
+        *((12, 13, entries.UNKNOWN), 14),
     ]
     assert cells(reader.strip("cam1", limit=2)) == [
-        *(9, (10, 11, records.AFTER_PUBACK), (12, 13, records.UNKNOWN), 14)
+        *(9, (10, 11, entries.AFTER_PUBACK), (12, 13, entries.UNKNOWN), 14)
     ]
 
 

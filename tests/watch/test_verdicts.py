@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.watch.verdicts import (
-    BOOTS_MAX,
-    DAMAGED_MAX,
-    GAPS_MAX,
-    Dropped,
-    Missing,
-    Track,
-    Verdict,
-)
+from host_tools.watch.track import BOOTS_MAX, DAMAGED_MAX, GAPS_MAX, Track
+from host_tools.watch.verdicts import Dropped, Missing, Verdict
 
 REORDER_S = 10.0
 

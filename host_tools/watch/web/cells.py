@@ -6,9 +6,9 @@ What a camera has sent is let through field by field, and only as a number or a 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from host_tools.watch.entries import UNKNOWN, Change, Fault, Gap, Snapshot
 from host_tools.watch.events import WHY_DROPPED
 from host_tools.watch.evidence import printable
-from host_tools.watch.records import UNKNOWN, Change, Fault, Gap, Snapshot
 
 # The largest integer that JavaScript holds exactly.
 _NUMBER_MAX = 2**53 - 1

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from host_tools.watch.records import Camera, Change, Fault, Records, Snapshot
+from host_tools.watch.entries import Camera, Change, Fault, Snapshot
+from host_tools.watch.records import Records
 from host_tools.watch.subscriber import View
 from host_tools.watch.verdicts import VERIFIED
 from host_tools.watch.web.cells import (

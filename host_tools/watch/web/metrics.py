@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from host_tools.watch.records import Camera
+from host_tools.watch.entries import Camera
 from host_tools.watch.verdicts import Verdict
 from host_tools.watch.web.feed import Feed
 

@@ -22,7 +22,7 @@ def write():
 
 
 def drain():
-    while spool.count:
+    while spool.index.count:
         stored = spool.next()
         left = len(stored)
         while left:
