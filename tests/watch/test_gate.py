@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from host_tools.watch.web.pulse import CLIENTS_MAX
-from tests.brokers import DEADLINE_S, BrokerProcess
+from tests.brokers import DEADLINE_S, BrokerProcess, wait_for
 from tests.watch.cameras import stamped
 from tests.watch.conftest import Publisher, Watch, WatchProcess, write_settings
 from tests.watch.page import Site
@@ -185,6 +185,13 @@ def test_the_number_of_pages_that_follow_is_bounded(site: Site) -> None:
     finally:
         for stream in streams:
             stream.close()
+
+    def admitted() -> bool:
+        with follow() as stream:
+            return b"200 OK" in stream.recv(4096)
+
+    # Those that left give their places back, at the latest when they are next written to.
+    wait_for(admitted, "a place", 2 * DEADLINE_S)
 
 
 def test_a_cursor_of_another_ledger_asks_for_a_fresh_start(site: Site) -> None:
