@@ -26,7 +26,7 @@ _POWER_ON, _HARD_RESET, _WATCHDOG = 1, 2, 3
 _HARD_RESET_STATUS = 75
 # firmware/flash.py.
 _POWER_CUT_STATUS = 76
-# 64 bit words: about what 256 KiB are on a camera. (In 256 KiB it starts, and then has no room.)
+# 64 bit words: about what 256 KiB are on a camera. (The least that it runs in: `make bench`.)
 _HEAP = "512k"
 
 

@@ -60,7 +60,7 @@ def measure(lab: Lab) -> Iterator[Row]:
         figure = compare(cameras, _COUNT, _ROUNDS, folder)
         rounds = ", ".join(f"{ratio:.2f}" for ratio in figure.ratios)
         how = f"{figure.watcher:.0f}/s of {figure.bare:.0f}/s; of the rounds {rounds}"
-        of = f"{cameras} camera{'s' * (cameras > 1)}"
+        of = f"watcher, {cameras} camera{'s' * (cameras > 1)}"
         yield Row("watcher", f"{of}: over a bare subscriber", figure.ratio, "x", how, least=LEAST)
         ratio = figure.watcher / figure.saver
         how = f"{figure.saver:.0f}/s, all payloads into one file"
