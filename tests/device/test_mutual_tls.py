@@ -61,7 +61,8 @@ def test_let_in_and_told_until_when(
     give(camera, data)
     with receiving(broker.endpoint()) as receiver, camera:
         receiver.snapshot()
-        assert receiver.report("health")["client_days"] == 29
+        # SNTP sets the camera's clock to whole seconds: 30 days less a second, or just 30.
+        assert receiver.report("health")["client_days"] in (29, 30)
     broker.event("connect", account="cam1", listener="device")
 
 
