@@ -20,6 +20,11 @@ def mpremote(bench: Bench, *arguments: str) -> str:
     return done.stdout
 
 
+def returned(bench: Bench, before: int) -> None:
+    """Wait until the camera has started again, another process than before, with its port."""
+    wait_for(lambda: bench.board.pid() != before and bench.port.exists(), "its return")
+
+
 def test_code_and_files(bench: Bench) -> None:
     assert mpremote(bench, "exec", "print(6 * 7)") == "42\n"
     source = bench.folder / "some.py"
@@ -61,14 +66,16 @@ def test_a_watchdog_outlives_a_soft_reset(make_bench: Callable[..., Bench]) -> N
     mpremote(bench, "soft-reset")
     assert bench.board.pid() == before
     bench.line("the watchdog has bitten")
-    wait_for(lambda: bench.board.pid() != before and bench.port.exists(), "its return")
+    returned(bench, before)
 
 
 def test_a_program_is_interrupted(bench: Bench) -> None:
     (bench.flash / "main.py").write_text(
         "import time\nn = 0\nwhile True:\n    n += 1\n    time.sleep_ms(1)\n"
     )
+    before = bench.board.pid()
     mpremote(bench, "reset")
+    returned(bench, before)
     for _ in range(3):
         assert mpremote(bench, "resume", "exec", "print(1)") == "1\n"
     bench.line("KeyboardInterrupt")
