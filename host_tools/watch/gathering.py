@@ -16,16 +16,19 @@ from host_tools.watch.verdicts import Dropped, Judgement, Missing, Verdict
 # While two cameras share an id that is told so often.
 SHARED_AGAIN_S = 600
 # Of so many snapshots the files are begun while the next ones are being judged.
-FILES_AT_ONCE = 16
+FILES_AT_ONCE = 4
 
 
 @dataclass
 class Gathered:
-    """before: the cameras as they were, None: not yet known; newest: the newest file of each."""
+    """before: the cameras as they were, None: not yet known; newest: the newest file of each;
+    files: all that are to be kept, of which those that are `waiting` are not begun.
+    """
 
     images: Images
     batch: Batch = field(default_factory=Batch)
-    files: dict[str, bytes] = field(default_factory=dict)  # that are not begun
+    files: dict[str, bytes] = field(default_factory=dict)
+    waiting: dict[str, bytes] = field(default_factory=dict)
     writing: list[Future[None]] = field(default_factory=list)
     digests: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
@@ -64,16 +67,25 @@ class Gathered:
         return file
 
     def write(self, file: str, payload: bytes) -> None:
-        """Keep this file; it is on disk when all that is in `writing` is."""
-        self.files[file] = payload
-        if len(self.files) >= FILES_AT_ONCE:
-            self.begin_writing()
+        """Keep this file."""
+        self.files[file] = self.waiting[file] = payload
+        if len(self.waiting) >= FILES_AT_ONCE:
+            self._begin_writing()
 
-    def begin_writing(self) -> None:
-        """Have what there is written, while others are being gathered."""
-        if self.files:
-            self.writing.append(self.images.write(self.files))
-            self.files = {}
+    def write_files(self) -> Future[None] | None:
+        """Write all files; what has its result when they are safe. Raises OSError."""
+        if not self.files:
+            return None
+        self._begin_writing()
+        appended, safe = self.images.secure(self.files)
+        for each in (*self.writing, appended):
+            each.result()
+        return safe
+
+    def _begin_writing(self) -> None:
+        if self.waiting:
+            self.writing.append(self.images.write(self.waiting))
+            self.waiting = {}
 
     def refuse(self, camera: Seen, arrival: Arrival, judgement: Judgement, at: float) -> None:
         """Note what came and is no snapshot."""

@@ -267,16 +267,13 @@ class Intake:
             gathered.batch.tracks[name] = camera.track.dump()
         if not gathered.changed:
             return
-        gathered.begin_writing()
-        for each in gathered.writing:
-            each.result()
         # Both are synced at the same time, for to wait for the disk takes longer than all else.
         # If power fails when the rows are on disk and the files are not, nothing has been
         # acknowledged: the messages come again, as duplicates of which there is no file.
-        synced = self._images.sync() if gathered.writing else None
+        safe = gathered.write_files()
         self._ledger.write(gathered.batch)
-        if synced:
-            synced.result()
+        if safe:
+            safe.result()
         self._newest |= gathered.newest
         self._retention.added(row.size for row in gathered.batch.snapshots)
 
