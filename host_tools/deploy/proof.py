@@ -4,6 +4,7 @@ import queue
 import shutil
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -80,13 +81,14 @@ class Proof:
             "docs/operations.md says what its reason codes mean; `anchorcam doctor` walks the way"
         )
 
-    def _tell(self, event: Event) -> None:
-        boot = event.fields.get("boot")
-        if (
-            event.kind == "snapshot"
-            and event.camera == self._camera
-            and isinstance(boot, int)
-            and boot > self._after
-            and event.fields.get("verdict") in VERIFIED
-        ):
-            self._events.put(event)
+    def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            boot = event.fields.get("boot")
+            if (
+                event.kind == "snapshot"
+                and event.camera == self._camera
+                and isinstance(boot, int)
+                and boot > self._after
+                and event.fields.get("verdict") in VERIFIED
+            ):
+                self._events.put(event)

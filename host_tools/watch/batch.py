@@ -1,13 +1,12 @@
 """What is to be recorded in a ledger: data, all or none of it. Times in ms of Unix time."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from host_tools.watch.verdicts import Verdict
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A verified snapshot. size: in bytes; image: the path of its file in the data folder."""
 
     camera: str

@@ -56,7 +56,7 @@ def shown(
         printer = _Printer(camera, stop)
         if since_ms is not None:
             for event in recorded(options, since_ms):
-                printer.tell(event)
+                printer.tell([event])
         with Watcher(options, printer.tell) as watcher:
             yield watcher
         if printer.failure:
@@ -121,11 +121,15 @@ class _Printer:
         self._stop = stop
         self.failure = ""
 
-    def tell(self, event: Event) -> None:
-        if self._camera and event.camera not in (None, self._camera):
-            return
+    def tell(self, events: Sequence[Event]) -> None:
+        lines = [
+            event.as_json() + "\n"
+            for event in events
+            if not self._camera or event.camera in (None, self._camera)
+        ]
         try:
-            print(event.as_json(), flush=True)
+            sys.stdout.write("".join(lines))
+            sys.stdout.flush()
         except OSError as error:
             # A closed pipe is no failure: whoever was reading has had enough.
             if not isinstance(error, BrokenPipeError):

@@ -16,20 +16,16 @@ from host_tools.watch.verdicts import Dropped, Judgement, Missing, Verdict
 # While two cameras share an id that is told so often.
 SHARED_AGAIN_S = 600
 # Of so many snapshots the files are begun while the next ones are being judged.
-FILES_AT_ONCE = 4
+FILES_AT_ONCE = 16
 
 
 @dataclass
 class Gathered:
-    """before: the cameras as they were, None: not yet known; newest: the newest file of each;
-    files: all that are to be kept, of which those that are `waiting` are not begun.
-    """
+    """before: the cameras as they were, None: not yet known; newest: the newest file of each."""
 
     images: Images
     batch: Batch = field(default_factory=Batch)
-    files: dict[str, bytes] = field(default_factory=dict)
-    waiting: dict[str, bytes] = field(default_factory=dict)
-    writing: list[Future[None]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)  # that are not begun
     digests: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     changed: dict[str, Seen] = field(default_factory=dict)
@@ -68,24 +64,19 @@ class Gathered:
 
     def write(self, file: str, payload: bytes) -> None:
         """Keep this file."""
-        self.files[file] = self.waiting[file] = payload
-        if len(self.waiting) >= FILES_AT_ONCE:
+        self.files[file] = payload
+        if len(self.files) >= FILES_AT_ONCE:
             self._begin_writing()
 
-    def write_files(self) -> Future[None] | None:
-        """Write all files; what has its result when they are safe. Raises OSError."""
-        if not self.files:
-            return None
+    def finish_files(self) -> Future[None] | None:
+        """As Images.finish(), of all files."""
         self._begin_writing()
-        appended, safe = self.images.secure(self.files)
-        for each in (*self.writing, appended):
-            each.result()
-        return safe
+        return self.images.finish()
 
     def _begin_writing(self) -> None:
-        if self.waiting:
-            self.writing.append(self.images.write(self.waiting))
-            self.waiting = {}
+        if self.files:
+            self.images.begin(self.files)
+            self.files = {}
 
     def refuse(self, camera: Seen, arrival: Arrival, judgement: Judgement, at: float) -> None:
         """Note what came and is no snapshot."""

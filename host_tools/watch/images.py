@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from host_tools.watch import disk
+from host_tools.watch import filer
 from host_tools.watch.evidence import check
+from host_tools.watch.filing import Filer
 from host_tools.watch.journal import Journal
 
 # No folder gets more entries than a person can list.
@@ -14,46 +15,53 @@ _PER_FOLDER = 1000
 
 
 class Images:
-    """The files of one data folder, which only this process writes to.
+    """The files of one data folder, which this and the process that it starts write to.
 
-    They are written in a thread of their own, in order. Methods, and futures, raise OSError.
+    Methods, and futures, raise OSError.
     """
 
     def __init__(self, folder: Path) -> None:
         """Bring the files to what the journal of the last time says."""
         self.folder = folder
         self._journal = Journal(folder)
-        for records in self._journal.left():
-            for name, content in records:
-                if not _is_whole(name, content):
-                    break
-                self._make_good(name, content)
-        self._journal.settle()
+        self._filer = Filer(folder)
+        try:
+            self._recover()
+        except BaseException:
+            self._filer.close()
+            raise
+        # One thread for the journal and the filer, that all is done in order.
         self._writer = ThreadPoolExecutor(1, "images")
-        # Apart: to sync takes as long as to write ten files.
-        self._safe = ThreadPoolExecutor(1, "journal")
+        self._begun: list[Future[None]] = []
 
     def close(self) -> None:
         """Leave nothing in the journal, if that can be."""
         self._writer.shutdown()
-        self._safe.shutdown()
+        self._filer.close()
         self._journal.settle()
 
-    def write(self, files: Mapping[str, bytes]) -> Future[None]:
-        """Begin to write each (name(): content), after what was begun before.
+    def begin(self, files: Mapping[str, bytes]) -> None:
+        """Begin to keep each (name(): content), after what was begun before.
 
         A file that is there already is of a message that was never acknowledged: it is
         written anew.
         """
-        return self._writer.submit(self._write, files)
+        self._begun.append(self._writer.submit(self._begin, files))
 
-    def secure(self, files: Mapping[str, bytes]) -> tuple[Future[None], Future[None]]:
-        """What has its result when there is room for these, and what when they are safe.
+    def finish(self) -> Future[None] | None:
+        """Return when what was begun is written; what has its result when that is safe, too.
 
-        Safe: what write() wrote is there after a power cut, too.
+        Safe: it is there after a power cut. None: nothing was begun.
         """
-        append, sync = self._journal.append, self._journal.sync
-        return self._safe.submit(append, files), self._safe.submit(sync)
+        if not self._begun:
+            return None
+        begun = [*self._begun, self._writer.submit(self._filer.finish)]
+        self._begun = []
+        safe = self._writer.submit(self._journal.sync)
+        wait(begun)
+        for each in begun:
+            each.result()
+        return safe
 
     def has(self, name: str, size: int) -> bool:
         """Whether this file is there, whole."""
@@ -91,14 +99,22 @@ class Images:
         """Where a viewer finds the camera's newest snapshot, whatever happens to the others."""
         return self.folder / camera / "latest.jpg"
 
-    def _write(self, files: Mapping[str, bytes]) -> None:
-        for name, content in files.items():
-            _write(f"{self.folder}/{name}", content)
+    def _begin(self, files: Mapping[str, bytes]) -> None:
+        if self._journal.is_full():
+            self._filer.finish()
+            self._journal.begin_anew()
+        places = self._journal.append(files)
+        self._filer.begin(self._journal.number, places)
 
-    def _make_good(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        if not path.exists() or path.read_bytes() != content:
-            _write(os.fspath(path), content)
+    def _recover(self) -> None:
+        for records in self._journal.left():
+            for name, content in records:
+                if not _is_whole(name, content):
+                    break
+                path = self.folder / name
+                if not path.exists() or path.read_bytes() != content:
+                    filer.write(os.fspath(path), content)
+        self._journal.settle()
 
 
 def name(camera: str, boot: int, seq: int) -> str:
@@ -112,18 +128,3 @@ def _is_whole(path: str, content: bytes) -> bool:
     camera = path.partition("/")[0]
     arrival = check(camera, content)
     return not arrival.fault and bool(arrival.identity and path == name(camera, *arrival.identity))
-
-
-def _write(path: str, content: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    try:
-        handle = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        handle = os.open(path, flags, 0o600)
-    try:
-        if os.write(handle, content) < len(content):
-            # As it ends here when a disk is full: the second try says why.
-            disk.write_at(handle, [content], 0)
-    finally:
-        os.close(handle)

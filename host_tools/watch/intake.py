@@ -270,7 +270,7 @@ class Intake:
         # Both are synced at the same time, for to wait for the disk takes longer than all else.
         # If power fails when the rows are on disk and the files are not, nothing has been
         # acknowledged: the messages come again, as duplicates of which there is no file.
-        safe = gathered.write_files()
+        safe = gathered.finish_files()
         self._ledger.write(gathered.batch)
         if safe:
             safe.result()

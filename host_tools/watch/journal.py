@@ -9,7 +9,7 @@ journal makes good whatever they lack.
 import os
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from host_tools.watch import disk
@@ -29,7 +29,7 @@ class Journal:
     """The journal of one data folder. Its files take turns, and are kept: to sync a place that
     was written before takes half as long (measured).
 
-    For one thread, but for close(). Methods raise OSError.
+    number: how many were begun. For one thread. Methods raise OSError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +37,7 @@ class Journal:
         self._current = folder / "images.journal"
         self._old = folder / "images.journal.old"
         self._spare = folder / "images.journal.spare"
+        self.number = 0
         self._handle = -1
         self._end = 0
         self._settling: threading.Thread | None = None
@@ -50,25 +51,43 @@ class Journal:
             if path.exists():
                 yield _records(path)
 
-    def append(self, files: Mapping[str, bytes]) -> None:
-        """Add these to it. What was appended before must have its files."""
-        pieces = []
+    def is_full(self) -> bool:
+        """Whether it is time for begin_anew()."""
+        settling = self._settling is not None and self._settling.is_alive()
+        return self._end >= JOURNAL_BYTES and not settling
+
+    def append(self, files: Mapping[str, bytes]) -> Sequence[tuple[str, int, int]]:
+        """Add these (name: content) to it; the (name, offset, size) of each content in it."""
+        if self._handle < 0:
+            self._open()
+        pieces, places, at = [], [], self._end
         for name, content in files.items():
             encoded = name.encode()
             pieces += [_HEAD.pack(_MAGIC, len(encoded), len(content)) + encoded, content]
-        size = sum(map(len, pieces))
-        if self._handle >= 0 and self._end + size > JOURNAL_BYTES and not self._is_settling():
-            self._begin_settling()
-        if self._handle < 0:
-            self._open()
+            at += len(pieces[-2])
+            places.append((name, at, len(content)))
+            at += len(content)
         # After a failure the same place is written to again.
         disk.write_at(self._handle, [*pieces, _END], self._end)
-        self._end += size
+        self._end = at
+        return places
 
     def sync(self) -> None:
         """When this returns what was appended is safe."""
         if self._handle >= 0:
             disk.sync_data(self._handle)
+
+    def begin_anew(self) -> None:
+        """To be called when all that is in it is in files, too.
+
+        A thread has the kernel bring them to the disk, and frees the journal then.
+        """
+        # If it could not the last time, that would be the only copy.
+        self._settle(self._old)
+        os.replace(self._current, self._old)
+        self._hang_up()
+        self._settling = threading.Thread(target=self._try_to_settle, name="journal", daemon=True)
+        self._settling.start()
 
     def settle(self) -> None:
         """See to it that the files are on disk: then nothing is left."""
@@ -93,23 +112,12 @@ class Journal:
             os.close(handle)
             raise
         self._handle, self._end = handle, 0
+        self.number += 1
 
     def _hang_up(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)
-            self._handle = -1
-
-    def _is_settling(self) -> bool:
-        return self._settling is not None and self._settling.is_alive()
-
-    def _begin_settling(self) -> None:
-        """Have the kernel write the files, in a thread of its own, and then free the journal."""
-        # If it could not the last time, that would be the only copy.
-        self._settle(self._old)
-        os.replace(self._current, self._old)
-        self._hang_up()
-        self._settling = threading.Thread(target=self._try_to_settle, name="journal", daemon=True)
-        self._settling.start()
+            self._handle, self._end = -1, 0
 
     def _try_to_settle(self) -> None:
         try:

@@ -6,14 +6,27 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Column, Connection, Table, delete, event, func, insert, select, update
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Dialect,
+    Insert,
+    Table,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import UserError
 from broker.files import locked, make_folder
 from host_tools.watch import migration, schema
-from host_tools.watch.batch import Batch, Change
+from host_tools.watch.batch import Batch, Change, Row
 from host_tools.watch.schema import (
     boots,
     cameras,
@@ -44,18 +57,39 @@ class Image(NamedTuple):
     received_ms: int
 
 
+class _Rows:
+    """An INSERT of rows as tuples, compiled once: Core takes longer over them than SQLite."""
+
+    def __init__(self, statement: Insert, dialect: Dialect, names: Sequence[str]) -> None:
+        """names: the columns, in the order of the tuples and of the table."""
+        compiled = statement.inline().compile(dialect=dialect, column_keys=list(names))
+        self._names = names
+        self._text = compiled.string
+        self._positional = bool(compiled.positional)
+        assert not self._positional or compiled.positiontup == [*names]
+
+    def insert(self, db: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        if self._positional:
+            db.exec_driver_sql(self._text, list(rows))
+        else:
+            named = [dict(zip(self._names, row, strict=True)) for row in rows]
+            db.exec_driver_sql(self._text, named)
+
+
 class _Statements:
     """What is executed for nearly every batch, made once: to make it takes longer."""
 
-    def __init__(self, insert_or: Any) -> None:
-        """insert_or: the insert() of the database's dialect, which knows ON CONFLICT."""
+    def __init__(self, dialect: Dialect) -> None:
+        # It knows ON CONFLICT.
+        insert_or = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
         track = insert_or(cameras)
-        self.track = track.on_conflict_do_update(
+        track = track.on_conflict_do_update(
             index_elements=["camera"], set_={"track": track.excluded.track}
         )
-        self.snapshot = insert_or(snapshots).on_conflict_do_nothing(
-            index_elements=["camera", "boot", "seq"]
-        )
+        self.tracks = _Rows(track, dialect, ("camera", "track"))
+        snapshot = insert_or(snapshots)
+        snapshot = snapshot.on_conflict_do_nothing(index_elements=["camera", "boot", "seq"])
+        self.snapshots = _Rows(snapshot, dialect, Row._fields)
         mark = insert_or(boots)
         self.acknowledged = mark.on_conflict_do_update(
             index_elements=["camera", "boot"],
@@ -72,7 +106,6 @@ class Ledger:
         url = url or schema.location(folder)
         self.place = schema.shown(url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._statements = _Statements(sqlite.insert if self._is_sqlite else postgresql.insert)
         with ExitStack() as stack:
             try:
                 make_folder(folder)
@@ -85,6 +118,7 @@ class Ledger:
                         exit_code=2,
                     )
                 self._engine = schema.connect(url, "write")
+                self._statements = _Statements(self._engine.dialect)
                 stack.callback(self._engine.dispose)
                 if not self._is_sqlite:
                     event.listen(self._engine, "connect", _take_database)
@@ -108,14 +142,11 @@ class Ledger:
         statements = self._statements
         with self._transaction() as db:
             if batch.tracks:
-                tracks = batch.tracks.items()
-                db.execute(
-                    statements.track, [{"camera": name, "track": track} for name, track in tracks]
-                )
+                statements.tracks.insert(db, [*batch.tracks.items()])
             for name, fields in batch.fields.items():
                 db.execute(update(cameras).where(cameras.c.camera == name), fields)
             if batch.snapshots:
-                db.execute(statements.snapshot, [vars(row) for row in batch.snapshots])
+                statements.snapshots.insert(db, batch.snapshots)
             if batch.faults:
                 db.execute(insert(faults), [vars(fault) for fault in batch.faults])
             for change in batch.changes:

@@ -64,12 +64,12 @@ class Watcher:
     One thread reads from the broker and acknowledges; another stores, all that has come
     meanwhile at once, so that neither waits for the other.
 
-    tell: called in one of these threads, one at a time, with each event, after what it tells
-    of is on disk; it must not raise.
+    tell: called in one of these threads, one at a time, with the events of what was stored
+    together, after it is on disk; it must not raise.
     """
 
     def __init__(
-        self, options: Options, tell: Callable[[Event], None] = lambda event: None
+        self, options: Options, tell: Callable[[Sequence[Event]], None] = lambda events: None
     ) -> None:
         self.options = options
         self.address = f"{options.host}:{options.port}"
@@ -293,5 +293,4 @@ class Watcher:
         with self._telling:
             with self._lock:
                 self._events.extend(event for event in news if event.text)
-            for event in news:
-                self._tell(event)
+            self._tell(news)

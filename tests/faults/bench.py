@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -193,9 +194,8 @@ class Bench:
                 seen, since = count, time.monotonic()
             time.sleep(0.02)
 
-    def _note(self, event: Event) -> None:
-        if event.kind == "dropped":
-            self.dropped.append(event)
+    def _note(self, events: Sequence[Event]) -> None:
+        self.dropped += (event for event in events if event.kind == "dropped")
 
     def _port(self, name: str) -> int:
         listener = "ecdsa" if name == "port" else "rsa"

@@ -23,7 +23,7 @@ from tests.watch.conftest import Publisher, Watch
 
 def test_in_process(config: Path, publisher: Publisher) -> None:
     events: list[Event] = []
-    with Watcher(options.load(config, config.parent / "watch"), events.append) as watcher:
+    with Watcher(options.load(config, config.parent / "watch"), events.extend) as watcher:
         assert watcher.wait_connected(DEADLINE_S)
         publisher.send(stamped(publisher.camera, 1))
         wait_for(lambda: verified(watcher.view(publisher.camera)) == 1, "the snapshot")
