@@ -8,7 +8,7 @@ from pathlib import Path
 _PIECES_MAX = os.sysconf("SC_IOV_MAX")
 
 
-def write_at(handle: int, pieces: Sequence[bytes], offset: int) -> None:
+def write_at(handle: int, pieces: Sequence[bytes | memoryview], offset: int) -> None:
     """Write all of them there, one behind the other. Raises OSError."""
     written = 0
     # In one call: between two a thread has to wait for those that judge and read.

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from camera import stamp
 from host_tools.watch.verdicts import Dropped
@@ -24,8 +24,7 @@ _DEPTH = 6
 _DAYS_MAX = 1_000_000
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A payload on a camera's jpeg topic, checked.
 
     identity: (boot, seq) when the stamp could be read; sent_ms: Unix time by the camera's
@@ -77,7 +76,7 @@ class State:
     said: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-def check(camera: str, payload: bytes) -> Arrival:
+def check(camera: str, payload: bytes | memoryview) -> Arrival:
     """Check a snapshot that came on the topic of this camera."""
     size = len(payload)
     if size > SNAPSHOT_MAX:

@@ -10,6 +10,7 @@ from host_tools.watch.batch import Batch, Change, Fault, Row
 from host_tools.watch.events import Event, loss
 from host_tools.watch.evidence import Arrival
 from host_tools.watch.images import Images
+from host_tools.watch.journal import Payload
 from host_tools.watch.seen import Seen
 from host_tools.watch.verdicts import Dropped, Judgement, Missing, Verdict
 
@@ -25,7 +26,7 @@ class Gathered:
 
     images: Images
     batch: Batch = field(default_factory=Batch)
-    files: dict[str, bytes] = field(default_factory=dict)  # that are not begun
+    files: dict[str, Payload] = field(default_factory=dict)  # that are not begun
     digests: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     changed: dict[str, Seen] = field(default_factory=dict)
@@ -37,7 +38,7 @@ class Gathered:
         camera: Seen,
         arrival: Arrival,
         judgement: Judgement,
-        payload: bytes,
+        payload: Payload,
         at: float,
     ) -> str:
         """Note the file and the row of a verified snapshot; returns the file's name."""
@@ -62,7 +63,7 @@ class Gathered:
         )
         return file
 
-    def write(self, file: str, payload: bytes) -> None:
+    def write(self, file: str, payload: Payload) -> None:
         """Keep this file."""
         self.files[file] = payload
         if len(self.files) >= FILES_AT_ONCE:

@@ -8,7 +8,7 @@ from pathlib import Path
 from host_tools.watch import filer
 from host_tools.watch.evidence import check
 from host_tools.watch.filing import Filer
-from host_tools.watch.journal import Journal
+from host_tools.watch.journal import Journal, Payload
 
 # No folder gets more entries than a person can list.
 _PER_FOLDER = 1000
@@ -40,7 +40,7 @@ class Images:
         self._filer.close()
         self._journal.settle()
 
-    def begin(self, files: Mapping[str, bytes]) -> None:
+    def begin(self, files: Mapping[str, Payload]) -> None:
         """Begin to keep each (name(): content), after what was begun before.
 
         A file that is there already is of a message that was never acknowledged: it is
@@ -99,7 +99,7 @@ class Images:
         """Where a viewer finds the camera's newest snapshot, whatever happens to the others."""
         return self.folder / camera / "latest.jpg"
 
-    def _begin(self, files: Mapping[str, bytes]) -> None:
+    def _begin(self, files: Mapping[str, Payload]) -> None:
         if self._journal.is_full():
             self._filer.finish()
             self._journal.begin_anew()

@@ -13,13 +13,13 @@ from host_tools.watch.events import Event
 from host_tools.watch.evidence import (
     REPORT_MAX,
     Arrival,
-    check,
     printable,
     read_health,
     read_state,
 )
 from host_tools.watch.gathering import Gathered, now_ms
 from host_tools.watch.images import Images
+from host_tools.watch.journal import Payload
 from host_tools.watch.ledger import Ledger, LedgerError
 from host_tools.watch.retention import Keep, Retention
 from host_tools.watch.seen import CameraView, Seen
@@ -100,13 +100,29 @@ class Intake:
         for event in gathered.events:
             self._tell(event)
 
-    def snapshot(self, name: str, payload: bytes) -> None:
-        """A message on the jpeg topic of this camera."""
-        self._take(name, check(name, payload), payload)
-
-    def refused(self, name: str, arrival: Arrival) -> None:
-        """A message on the jpeg topic whose payload was not kept."""
-        self._take(name, arrival, b"")
+    def snapshot(self, name: str, arrival: Arrival, payload: Payload) -> None:
+        """A message on the jpeg topic of this camera; arrival: what check() says of it."""
+        with self._camera(name) as (camera, gathered):
+            if camera is None:
+                return
+            # As the ledger has it, to the millisecond.
+            at = now_ms() / 1000
+            judgement = self._judge(camera, gathered, arrival)
+            gathered.changed[name] = camera
+            camera.run[judgement.verdict] += 1
+            file = None
+            if judgement.verdict in VERIFIED and arrival.identity:
+                file = gathered.keep(camera, arrival, judgement, payload, at)
+                if camera.track.newest == arrival.identity:
+                    gathered.newest[name] = file
+                    camera.last, camera.last_at = arrival, at
+                    if arrival.sent_ms is not None:
+                        camera.latencies.append(round(at * 1000) - arrival.sent_ms)
+            elif judgement.verdict is not Verdict.DUPLICATE:
+                gathered.refuse(camera, arrival, judgement, at)
+            elif arrival.identity:
+                self._make_good(gathered, camera, arrival, payload)
+            gathered.tell_snapshot(camera, arrival, judgement, at, file)
 
     def health(self, name: str, payload: bytes, *, retained: bool) -> None:
         """A message on the health topic. Retained: old news, shown but no evidence."""
@@ -197,29 +213,6 @@ class Intake:
         cameras = sorted(self._cameras.all(), key=lambda camera: camera.name)
         return [camera.view(self._images.latest(camera.name)) for camera in cameras]
 
-    def _take(self, name: str, arrival: Arrival, payload: bytes) -> None:
-        with self._camera(name) as (camera, gathered):
-            if camera is None:
-                return
-            # As the ledger has it, to the millisecond.
-            at = now_ms() / 1000
-            judgement = self._judge(camera, gathered, arrival)
-            gathered.changed[name] = camera
-            camera.run[judgement.verdict] += 1
-            file = None
-            if judgement.verdict in VERIFIED and arrival.identity:
-                file = gathered.keep(camera, arrival, judgement, payload, at)
-                if camera.track.newest == arrival.identity:
-                    gathered.newest[name] = file
-                    camera.last, camera.last_at = arrival, at
-                    if arrival.sent_ms is not None:
-                        camera.latencies.append(round(at * 1000) - arrival.sent_ms)
-            elif judgement.verdict is not Verdict.DUPLICATE:
-                gathered.refuse(camera, arrival, judgement, at)
-            elif arrival.identity:
-                self._make_good(gathered, camera, arrival, payload)
-            gathered.tell_snapshot(camera, arrival, judgement, at, file)
-
     def _judge(self, camera: Seen, gathered: Gathered, arrival: Arrival) -> Judgement:
         track = camera.track
         if arrival.fault and arrival.unproven:
@@ -238,7 +231,7 @@ class Intake:
         return track.snapshot(*arrival.identity, time.monotonic())
 
     def _make_good(
-        self, gathered: Gathered, camera: Seen, arrival: Arrival, payload: bytes
+        self, gathered: Gathered, camera: Seen, arrival: Arrival, payload: Payload
     ) -> None:
         """Keep the file of a duplicate if the first one's should be there and is not."""
         assert arrival.identity

@@ -25,6 +25,9 @@ _NAME_MAX = 200
 _END = bytes(_HEAD.size)
 
 
+Payload = bytes | memoryview
+
+
 class Journal:
     """The journal of one data folder. Its files take turns, and are kept: to sync a place that
     was written before takes half as long (measured).
@@ -56,11 +59,12 @@ class Journal:
         settling = self._settling is not None and self._settling.is_alive()
         return self._end >= JOURNAL_BYTES and not settling
 
-    def append(self, files: Mapping[str, bytes]) -> Sequence[tuple[str, int, int]]:
+    def append(self, files: Mapping[str, Payload]) -> Sequence[tuple[str, int, int]]:
         """Add these (name: content) to it; the (name, offset, size) of each content in it."""
         if self._handle < 0:
             self._open()
-        pieces, places, at = [], [], self._end
+        pieces: list[Payload] = []
+        places, at = [], self._end
         for name, content in files.items():
             encoded = name.encode()
             pieces += [_HEAD.pack(_MAGIC, len(encoded), len(content)) + encoded, content]

@@ -11,6 +11,11 @@ from typing import NamedTuple
 _CONNECT, _CONNACK, _PUBLISH, _PUBACK = 1, 2, 3, 4
 _SUBSCRIBE, _SUBACK, _PINGREQ, _PINGRESP, _DISCONNECT = 8, 9, 12, 13, 14
 
+# No TLS record is longer.
+READ_MAX = 16384
+# Of packets of this size there are some in it: the rest that is moved to its front is small.
+_BUFFER = 16 * READ_MAX
+
 _ANSWERS = frozenset((_CONNACK << 4, _SUBACK << 4, _PINGRESP << 4))
 
 # As much of a packet that is too long as its topic and id may take.
@@ -22,10 +27,12 @@ class MqttError(ValueError):
 
 
 class Message(NamedTuple):
-    """A PUBLISH. payload: empty when it is longer than is read; size: of all of it, in bytes."""
+    """A PUBLISH. payload: until more is read; empty when it is longer than is kept; size: of all
+    of it, in bytes.
+    """
 
     topic: bytes
-    payload: bytes
+    payload: bytes | memoryview
     size: int
     qos: int
     retain: bool
@@ -80,31 +87,40 @@ class Reader:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._buffer = bytearray()
+        self._view = memoryview(bytearray(_BUFFER))
+        # What is there and was not given.
+        self._begin = self._end = 0
         self._skip = 0  # bytes to come of a packet that is too long
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
-        """The packets that these bytes complete. Raises MqttError."""
-        if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            data = data[skipped:]
-        self._buffer += data
-        at = 0
-        with memoryview(self._buffer) as view:
-            while (found := _header(view, at)) is not None:
-                begin, length = found
-                end = begin + length
-                if end <= len(view):
-                    yield self._meaning(view[at], view[begin:end], length)
-                    at = end
-                    continue
-                if length <= self._most + _HEAD_MAX or len(view) < begin + _HEAD_MAX:
-                    break
-                yield self._meaning(view[at], view[begin : begin + _HEAD_MAX], length)
-                self._skip = end - len(view)
-                at = len(view)
-        del self._buffer[:at]
+    def room(self) -> memoryview:
+        """Where to put what is received next, READ_MAX bytes. What packets() gave is gone then."""
+        if len(self._view) - self._end < READ_MAX:
+            rest = self._view[self._begin : self._end]
+            if len(rest) + READ_MAX > len(self._view):
+                self._view = memoryview(bytearray(2 * len(self._view)))
+            self._view[: len(rest)] = rest
+            self._begin, self._end = 0, len(rest)
+        return self._view[self._end : self._end + READ_MAX]
+
+    def packets(self, count: int) -> Iterator[Packet]:
+        """The packets that `count` bytes more complete. Raises MqttError."""
+        self._end += count
+        skipped = min(self._skip, self._end - self._begin)
+        self._skip -= skipped
+        self._begin += skipped
+        view = self._view[: self._end]
+        while (found := _header(view, self._begin)) is not None:
+            at, (body, length) = self._begin, found
+            end = body + length
+            if end <= self._end:
+                self._begin = end
+                yield self._meaning(view[at], view[body:end], length)
+                continue
+            if length <= self._most + _HEAD_MAX or self._end < body + _HEAD_MAX:
+                return
+            self._skip = end - self._end
+            self._begin = self._end
+            yield self._meaning(view[at], view[body : body + _HEAD_MAX], length)
 
     def _meaning(self, first: int, body: memoryview, length: int) -> Packet:
         kind = first >> 4
@@ -129,7 +145,7 @@ class Reader:
         if at > length or qos > 1 or (qos and not mid):
             raise MqttError("a PUBLISH that ends in its head, or with an impossible QoS")
         size = length - at
-        payload = bytes(body[at:]) if size <= self._most else b""
+        payload = body[at:] if size <= self._most else b""
         return Message(topic, payload, size, qos, bool(first & 1), mid)
 
 

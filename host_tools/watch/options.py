@@ -1,7 +1,7 @@
 """What a watcher needs to know, from config.json, anchors/ and secrets.json."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from cryptography import x509
@@ -11,25 +11,25 @@ from broker.accounts import WATCHER
 from broker.errors import UserError
 from camera import der, settings
 from host_tools.watch import schema
+from host_tools.watch.account import Account
 from host_tools.watch.retention import IMAGES, ROWS, Keep
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Account):
     """One broker to watch, and where to keep what comes. Times in seconds."""
 
-    host: str
-    port: int
-    anchor: bytes  # DER
-    anchor_name: str
-    password: str
-    prefix: str
     folder: Path
     ledger: URL
     reorder_s: float = 10.0
     keep_images: Keep = field(default_factory=Keep)
     keep_rows: Keep = field(default_factory=Keep)
     user: str = WATCHER
+
+    @property
+    def account(self) -> Account:
+        """Only that."""
+        return Account(**{each.name: getattr(self, each.name) for each in fields(Account)})
 
 
 def load(

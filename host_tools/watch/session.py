@@ -7,19 +7,19 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from camera import topics
 from host_tools.watch import failures, mqtt
+from host_tools.watch.account import Account
 from host_tools.watch.evidence import SNAPSHOT_MAX
 from host_tools.watch.failures import Failure
 from host_tools.watch.mqtt import Connack, Message, Suback
-from host_tools.watch.options import Options
 
 CONNECT_S = 10.0  # each for TCP, TLS, and the answers of MQTT
 KEEPALIVE_S = 30
-# No TLS record is longer; so many are read before anything else gets its turn.
-_RECORD = 16384
-_AT_A_TIME = 128
+# So many records are read before anything else gets its turn.
+_AT_A_TIME = 32
 
 
 def trust_only(anchor: bytes) -> ssl.SSLContext:
@@ -32,32 +32,37 @@ def trust_only(anchor: bytes) -> ssl.SSLContext:
     return context
 
 
+class HasFileno(Protocol):
+    """What select() takes."""
+
+    def fileno(self) -> int: ...
+
+
 class Session:
     """The persistent session of one client id.
 
-    Every method is for one and the same thread, except wake(). on_message: called from turn()
-    with each message; it is acknowledged by ack() only.
+    Every method is for one and the same thread. on_message: called from turn() with each
+    message; it is acknowledged by ack() only; also: turn() ends when there is something to read
+    on it.
     """
 
     def __init__(
         self,
-        options: Options,
-        context: ssl.SSLContext,
+        account: Account,
         name: str,
         on_message: Callable[[Message], None],
+        also: HasFileno,
     ) -> None:
         self.is_up = False  # connected, and the broker has confirmed the subscription
         self.is_resumed = False  # the broker had kept the queue since the last time
         self.number = 0  # of this connection, from 1
-        self._options = options
-        self._context = context
+        self._account = account
+        self._context = trust_only(account.anchor)
         # The broker lets an account use client ids that begin with its name.
-        self._client_id = f"{options.user}/{name}"
+        self._client_id = f"{account.user}/{name}"
         self._on_message = on_message
         self._socket: ssl.SSLSocket | None = None
-        self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)
-        self._woken.setblocking(False)
+        self._also = also
         self._begin()
 
     def open(self) -> Failure | None:
@@ -66,15 +71,15 @@ class Session:
         Takes CONNECT_S at most for each address of the host and for TLS, and as long as the
         system's look-up of the name, which nothing here can bound.
         """
-        options = self._options
+        account = self._account
         self.number += 1
         self._hang_up()
         self._begin()
         try:
             self._socket = self._connect()
         except (OSError, UnicodeError) as error:
-            return failures.of_connecting(error, options.host, options.port, options.anchor_name)
-        self._out += mqtt.connect(self._client_id, options.user, options.password, KEEPALIVE_S)
+            return failures.of_connecting(error, account.host, account.port, account.anchor_name)
+        self._out += mqtt.connect(self._client_id, account.user, account.password, KEEPALIVE_S)
         self._deadline = time.monotonic() + CONNECT_S
         return None
 
@@ -83,7 +88,7 @@ class Session:
 
         Returns why the connection is over, or None while it is not.
         """
-        host, port = self._options.host, self._options.port
+        host, port = self._account.host, self._account.port
         try:
             failure = self._refusal if self._exchange(seconds, has_room) else self._closed()
         except mqtt.MqttError as error:
@@ -108,17 +113,11 @@ class Session:
         if number == self.number and qos:
             self._out += mqtt.puback(mid)
 
-    def wake(self) -> None:
-        """End the waiting of turn(), from another thread."""
-        try:
-            self._waker.send(b"\0")
-        except BlockingIOError:
-            pass  # it has not yet noticed the last thousands
-
     def close(self) -> None:
         """Say goodbye, so that the broker does not have to find out."""
         self._out += mqtt.DISCONNECT
-        if self._socket:
+        # Without an answer there may be no session yet, and none is wanted.
+        if self._socket and self._answered:
             try:
                 self._socket.settimeout(CONNECT_S)
                 self._socket.sendall(self._out)
@@ -137,12 +136,12 @@ class Session:
         self._deadline = 0.0
 
     def _connect(self) -> ssl.SSLSocket:
-        options = self._options
-        plain = socket.create_connection((options.host, options.port), CONNECT_S)
+        account = self._account
+        plain = socket.create_connection((account.host, account.port), CONNECT_S)
         try:
             # An acknowledgement is four bytes; Nagle's algorithm would hold it back for 40 ms.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            secure = self._context.wrap_socket(plain, server_hostname=options.host)
+            secure = self._context.wrap_socket(plain, server_hostname=account.host)
         except BaseException:
             plain.close()
             raise
@@ -155,9 +154,9 @@ class Session:
             self._socket = None
 
     def _closed(self) -> Failure:
-        options = self._options
+        account = self._account
         return self._refusal or failures.of_hanging_up(
-            options.host, options.port, answered=self._answered
+            account.host, account.port, answered=self._answered
         )
 
     def _exchange(self, seconds: float, has_room: Callable[[], bool]) -> bool:
@@ -168,11 +167,9 @@ class Session:
         read = has_room()
         # What TLS has decrypted already select() does not see.
         is_ready = read and self._socket.pending() > 0
-        wanted = [self._woken, self._socket] if read else [self._woken]
+        wanted = [self._also, self._socket] if read else [self._also]
         writing = [self._socket] if self._out else []
         ready, writable, _ = select.select(wanted, writing, [], 0 if is_ready else seconds)
-        if self._woken in ready:
-            self._woken.recv(65536)
         if writable:
             self._write(self._socket)
         if is_ready or self._socket in ready:
@@ -184,12 +181,12 @@ class Session:
             if not has_room():
                 break
             try:
-                data = stream.recv(_RECORD)
+                count = stream.recv_into(self._reader.room())
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return True
-            if not data:
+            if not count:
                 return False
-            for packet in self._reader.feed(data):
+            for packet in self._reader.packets(count):
                 if isinstance(packet, Message):
                     # A long queue comes before the confirmation, and is a sign of life.
                     self._deadline = time.monotonic() + CONNECT_S
@@ -217,10 +214,10 @@ class Session:
             self._pinged = now
 
     def _on_connack(self, answer: Connack) -> None:
-        options = self._options
+        account = self._account
         if answer.code:
             self._refusal = failures.of_connack(
-                answer.code, options.user, options.host, options.port
+                answer.code, account.user, account.host, account.port
             )
             return
         self._answered = True
@@ -228,14 +225,14 @@ class Session:
         self.is_resumed = answer.session_present
         kinds = (topics.JPEG, topics.STATE, topics.HEALTH)
         self._out += mqtt.subscribe(
-            topics.topic(options.prefix, topics.ANY, kind) for kind in kinds
+            topics.topic(account.prefix, topics.ANY, kind) for kind in kinds
         )
 
     def _on_suback(self, answer: Suback) -> None:
         if all(answer.granted):
             self.is_up = True
             return
-        options = self._options
+        account = self._account
         self._refusal = failures.of_subscribing(
-            options.prefix, options.user, options.host, options.port
+            account.prefix, account.user, account.host, account.port
         )

@@ -1,4 +1,4 @@
-"""Does a watcher's memory grow with what it has seen? Its resident memory, by tenths."""
+"""Does a watcher's memory grow with what it has seen? Its memory, by tenths."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,10 @@ def measure(lab: Lab) -> Iterator[Row]:
 
 
 def resident(count: int, folder: Path, size: int) -> list[float]:
-    """The resident memory in MiB after each tenth of `count` snapshots. folder: an empty one."""
+    """The memory in MiB after each tenth of `count` snapshots, of all the watcher's processes.
+
+    folder: an empty one.
+    """
     found, part = [], count // _PARTS
     with mosquitto(folder, cameras=1) as endpoint:
         config = write_settings(folder / "watcher", endpoint)
@@ -39,7 +42,7 @@ def resident(count: int, folder: Path, size: int) -> list[float]:
                 publish_all(endpoint, 1, number * part, part, size)
                 end = (number + 1) * part
                 wait_for(lambda end=end: records.last_id() >= end, "the ledger", 300)
-                found.append(_resident(pid))
+                found.append(sum(map(_resident, processes(pid))))
     return found
 
 
@@ -48,8 +51,15 @@ def growth(found: list[float]) -> float:
     return max(found[1:]) - found[1]
 
 
+def processes(pid: int) -> list[int]:
+    """This process and its children."""
+    children = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *map(int, " ".join(children).split())]
+
+
 def _resident(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+    """What two share counts half for each."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
-    raise AssertionError("no VmRSS")
+    raise AssertionError("no Pss")

@@ -6,6 +6,7 @@ from sqlalchemy import URL
 
 from broker.errors import UserError
 from host_tools.watch.events import Event
+from host_tools.watch.evidence import check
 from host_tools.watch.intake import Intake
 from host_tools.watch.ledger import Ledger
 from host_tools.watch.retention import Keep
@@ -33,7 +34,7 @@ class Desk:
             raise
 
     def give(self, payload: bytes, camera: str = "cam1") -> Event:
-        self.intake.snapshot(camera, payload)
+        self.intake.snapshot(camera, check(camera, payload), payload)
         return self.events[-1]
 
     def close(self) -> None:

@@ -34,9 +34,10 @@ def test_in_process(config: Path, publisher: Publisher) -> None:
     assert [event.kind for event in events] == ["connection", "snapshot"]
 
 
-def test_while_nothing_can_be_stored_memory_is_bounded_and_nothing_is_lost(
+def test_while_nothing_can_be_stored_the_broker_keeps_it_and_nothing_is_lost(
     config: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # More than it may take before it has stored any.
     camera, count = publisher.camera, 30
     monkeypatch.setattr(subscriber, "INBOX_MAX", 20_000)
     chosen = options.load(config, config.parent / "watch")
@@ -48,8 +49,6 @@ def test_while_nothing_can_be_stored_memory_is_bounded_and_nothing_is_lost(
         assert watcher.wait_connected(DEADLINE_S)
         publisher.send(*(stamped(camera, seq) for seq in range(1, count + 1)))
         wait_for(lambda: "cannot store" in watcher.view().trouble, "a word about the disk")
-        wait_for(lambda: not watcher._inbox.has_room(), "a full inbox")
-        assert len(watcher._inbox._messages) < 10
         blocked.unlink()
         wait_for(lambda: verified(watcher.view(camera)) == count, "all of them")
         wait_for(lambda: not watcher.view().trouble, "an all-clear")

@@ -1,0 +1,16 @@
+"""Where a watcher listens, and as whom."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account at one broker. anchor: DER; prefix: of the topics."""
+
+    host: str
+    port: int
+    anchor: bytes
+    anchor_name: str
+    user: str
+    password: str
+    prefix: str
