@@ -10,8 +10,6 @@ from sqlalchemy import (
     URL,
     Column,
     Connection,
-    Dialect,
-    Insert,
     Table,
     delete,
     event,
@@ -20,15 +18,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import UserError
 from broker.files import locked, make_folder
 from host_tools.watch import migration, schema
-from host_tools.watch.batch import Batch, Change, Row
+from host_tools.watch.batch import Batch, Change
 from host_tools.watch.schema import (
-    boots,
     cameras,
     faults,
     gaps,
@@ -38,6 +34,7 @@ from host_tools.watch.schema import (
     samples,
     snapshots,
 )
+from host_tools.watch.statements import Statements
 from host_tools.watch.verdicts import Verdict
 
 # "anchorcam" in ASCII, cut to 63 bits: the advisory lock of the watcher that has the database.
@@ -55,47 +52,6 @@ class Image(NamedTuple):
     name: str
     size: int
     received_ms: int
-
-
-class _Rows:
-    """An INSERT of rows as tuples, compiled once: Core takes longer over them than SQLite."""
-
-    def __init__(self, statement: Insert, dialect: Dialect, names: Sequence[str]) -> None:
-        """names: the columns, in the order of the tuples and of the table."""
-        compiled = statement.inline().compile(dialect=dialect, column_keys=list(names))
-        self._names = names
-        self._text = compiled.string
-        self._positional = bool(compiled.positional)
-        assert not self._positional or compiled.positiontup == [*names]
-
-    def insert(self, db: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        if self._positional:
-            db.exec_driver_sql(self._text, list(rows))
-        else:
-            named = [dict(zip(self._names, row, strict=True)) for row in rows]
-            db.exec_driver_sql(self._text, named)
-
-
-class _Statements:
-    """What is executed for nearly every batch, made once: to make it takes longer."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        # It knows ON CONFLICT.
-        insert_or = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-        track = insert_or(cameras)
-        track = track.on_conflict_do_update(
-            index_elements=["camera"], set_={"track": track.excluded.track}
-        )
-        self.tracks = _Rows(track, dialect, ("camera", "track"))
-        snapshot = insert_or(snapshots)
-        snapshot = snapshot.on_conflict_do_nothing(index_elements=["camera", "boot", "seq"])
-        self.snapshots = _Rows(snapshot, dialect, Row._fields)
-        mark = insert_or(boots)
-        self.acknowledged = mark.on_conflict_do_update(
-            index_elements=["camera", "boot"],
-            set_={"acknowledged": mark.excluded.acknowledged},
-            where=boots.c.acknowledged < mark.excluded.acknowledged,
-        )
 
 
 class Ledger:
@@ -118,7 +74,7 @@ class Ledger:
                         exit_code=2,
                     )
                 self._engine = schema.connect(url, "write")
-                self._statements = _Statements(self._engine.dialect)
+                self._statements = Statements(self._engine.dialect)
                 stack.callback(self._engine.dispose)
                 if not self._is_sqlite:
                     event.listen(self._engine, "connect", _take_database)

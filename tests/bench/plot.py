@@ -52,7 +52,7 @@ def _times(rows: Sequence[Row]) -> list[tuple[str, dict[str, float]]]:
         times = found.setdefault(size, {})
         if of.startswith("time"):
             times["socket"], times["anchorcam"] = values[1], values[0]
-        else:
+        elif of.startswith("umqtt.simple"):
             times["umqtt.simple"] = values[0]
     return list(found.items())
 

@@ -7,6 +7,8 @@ import ssl
 import umqtt.simple
 from parts import VALUES, frame, session, stamped, tell, timed, topic
 
+from camera.flight import Flight
+
 RECORD = 4096
 broker = VALUES["broker"]
 
@@ -73,7 +75,22 @@ theirs.connect()
 name, their_name = topic(broker), topic(VALUES["umqtt"])
 
 
+flight = Flight(None, 1)
+parts = None
+
+
 def publish(data, seq):
+    """As the application: the next snapshot is taken while the PUBACK of this one is awaited."""
+    global parts
+    ours.send(name, parts)
+    flight.copy(seq, parts)  # the next one needs the frame buffer
+    parts = stamped(data, seq + 1)
+    ours.await_puback()
+    flight.drop_copy(seq)
+
+
+def publish_alone(data, seq):
+    """Nothing at the same time."""
     ours.send(name, stamped(data, seq))
     ours.await_puback()
 
@@ -92,6 +109,7 @@ for size, rounds, few in VALUES["sizes"]:
             size=size,
             limit=timed(limit.publish),
             ours=timed(publish, data, seq),
+            alone=timed(publish_alone, data, seq),
             proof=timed(stamped, data, seq),
             umqtt=timed(theirs.publish, their_name, view, False, 1) if seq < few else None,
         )
