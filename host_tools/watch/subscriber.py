@@ -83,7 +83,17 @@ class Watcher:
             self._ledger.close()
             raise
         self._is_new = not self._intake.view()
-        self._receiving = Receiving(options.account, self._ledger.name, INBOX_MAX, BACKOFF_MOST_S)
+        try:
+            self._receiving = Receiving(
+                options.account, self._ledger.name, INBOX_MAX, BACKOFF_MOST_S
+            )
+        except OSError as error:
+            self._intake.close()
+            self._ledger.close()
+            raise UserError(
+                f"cannot start the process that reads from the broker: {error.strerror}; "
+                "make room in memory, or for more processes"
+            ) from error
         self._storer.start()
 
     def stop(self) -> None:
