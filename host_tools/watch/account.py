@@ -1,6 +1,6 @@
 """Where a watcher listens, and as whom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,5 +12,5 @@ class Account:
     anchor: bytes
     anchor_name: str
     user: str
-    password: str
+    password: str = field(repr=False)
     prefix: str

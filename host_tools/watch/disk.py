@@ -5,13 +5,15 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+Payload = bytes | memoryview
+
 _PIECES_MAX = os.sysconf("SC_IOV_MAX")
 
 
-def write_at(handle: int, pieces: Sequence[bytes | memoryview], offset: int) -> None:
+def write_at(handle: int, pieces: Sequence[Payload], offset: int) -> None:
     """Write all of them there, one behind the other. Raises OSError."""
     written = 0
-    # In one call: between two a thread has to wait for those that judge and read.
+    # In one call: between two a thread has to wait for the one that judges.
     if len(pieces) <= _PIECES_MAX and hasattr(os, "pwritev"):
         written = os.pwritev(handle, pieces, offset)
     if written < sum(map(len, pieces)):

@@ -6,10 +6,11 @@ A process of its own: a thread would wait four times per file for those that rea
     [N, [["NAME", OFFSET, SIZE], …]]    write these files out of the N-th images.journal
     null, or [ERRNO, "TEXT", "NAME"]    they are written, or what went wrong with which
 
-It says null when it begins, and ends with its stdin. Meanwhile no other works in this folder: what
-a watcher that was killed has left to do is done before the next one looks at the files.
+It says null when it begins, and ends with its stdin. Until then no other works in this folder, so
+that none writes behind the back of a watcher that was started after one that was killed.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -34,9 +35,13 @@ def main() -> None:
             if which != last:
                 if journal >= 0:
                     os.close(journal)
+                journal, last = -1, 0
                 journal, last = os.open(name, os.O_RDONLY), which
             for name, offset, size in files:
-                write(name, os.pread(journal, size, offset))
+                content = os.pread(journal, size, offset)
+                if len(content) < size:
+                    raise OSError(errno.EIO, "the journal ends before its end")
+                write(name, content)
         except OSError as error:
             _answer([error.errno, error.strerror, name])
         else:

@@ -32,8 +32,12 @@ class Filer:
             self._process.wait()
 
     def begin(self, journal: int, files: Sequence[tuple[str, int, int]]) -> None:
-        """Have (name, offset, size) written out of the journal, the so many-th of this run."""
+        """Have (name, offset, size) written out of the journal, the so many-th of this run.
+
+        Should the process have ended meanwhile there is another for what is begun after that.
+        """
         if self._process.poll() is not None:
+            self.finish()
             self._process = self._start()
         assert self._process.stdin
         self._process.stdin.write(json.dumps((journal, files)).encode() + b"\n")
@@ -63,6 +67,7 @@ class Filer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for the watcher
         )
         assert process.stdout
         ready, _, _ = select.select([process.stdout], [], [], _START_S)
@@ -72,4 +77,5 @@ class Filer:
         process.wait()
         if ready:
             raise OSError(errno.EIO, "the process that writes the files cannot start")
-        raise OSError(errno.EBUSY, "files are still being written for a watcher that was killed")
+        text = "the one of a watcher that was killed still writes there, wait for its end"
+        raise OSError(errno.EBUSY, text)

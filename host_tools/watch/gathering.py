@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from host_tools.watch import images
 from host_tools.watch.batch import Batch, Change, Fault, Row
+from host_tools.watch.disk import Payload
 from host_tools.watch.events import Event, loss
 from host_tools.watch.evidence import Arrival
 from host_tools.watch.images import Images
-from host_tools.watch.journal import Payload
 from host_tools.watch.seen import Seen
 from host_tools.watch.verdicts import Dropped, Judgement, Missing, Verdict
 
@@ -69,10 +68,10 @@ class Gathered:
         if len(self.files) >= FILES_AT_ONCE:
             self._begin_writing()
 
-    def finish_files(self) -> Future[None] | None:
+    def finish_files(self) -> None:
         """As Images.finish(), of all files."""
         self._begin_writing()
-        return self.images.finish()
+        self.images.finish()
 
     def _begin_writing(self) -> None:
         if self.files:

@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from host_tools.watch import filer
+from host_tools.watch.disk import Payload
 from host_tools.watch.evidence import check
 from host_tools.watch.filing import Filer
-from host_tools.watch.journal import Journal, Payload
+from host_tools.watch.journal import Journal
 
 # No folder gets more entries than a person can list.
 _PER_FOLDER = 1000
@@ -33,6 +34,9 @@ class Images:
         # One thread for the journal and the filer, that all is done in order.
         self._writer = ThreadPoolExecutor(1, "images")
         self._begun: list[Future[None]] = []
+        self._syncing: Future[None] = Future()
+        self._is_safe = True
+        self._is_doubtful = False
 
     def close(self) -> None:
         """Leave nothing in the journal, if that can be."""
@@ -46,27 +50,38 @@ class Images:
         A file that is there already is of a message that was never acknowledged: it is
         written anew.
         """
+        self._is_safe = False
         self._begun.append(self._writer.submit(self._begin, files))
 
-    def finish(self) -> Future[None] | None:
-        """Return when what was begun is written; what has its result when that is safe, too.
+    def finish(self) -> None:
+        """Return when what was begun is written; begin to make it safe."""
+        if self._is_safe:
+            return
+        for each in self.settled():
+            each.result()
+        # What a failed sync did not write the kernel may call written when it is asked again.
+        work = self._journal.settle if self._is_doubtful else self._journal.sync
+        self._is_doubtful = True
+        self._syncing = self._writer.submit(work)
 
-        Safe: it is there after a power cut. None: nothing was begun.
-        """
-        if not self._begun:
-            return None
+    def secure(self) -> None:
+        """Return when all that finish() has finished is safe: there after a power cut, too."""
+        if self._is_safe:
+            return
+        self._syncing.result()
+        self._is_doubtful = False
+        self._is_safe = True
+
+    def settled(self) -> Iterable[Future[None]]:
+        """What was begun, when it is over, well or not."""
         begun = [*self._begun, self._writer.submit(self._filer.finish)]
         self._begun = []
-        safe = self._writer.submit(self._journal.sync)
-        wait(begun)
-        for each in begun:
-            each.result()
-        return safe
+        return wait(begun).done
 
-    def has(self, name: str, size: int) -> bool:
-        """Whether this file is there, whole."""
+    def has(self, name: str, content: Payload) -> bool:
+        """Whether this file is there, with this content."""
         try:
-            return os.stat(f"{self.folder}/{name}").st_size == size
+            return (self.folder / name).read_bytes() == content
         except FileNotFoundError:
             return False
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from broker.errors import UserError
 from host_tools.watch import images
 from host_tools.watch.cameras import CAMERAS_MAX, Cameras
+from host_tools.watch.disk import Payload
 from host_tools.watch.events import Event
 from host_tools.watch.evidence import (
     REPORT_MAX,
@@ -19,7 +20,6 @@ from host_tools.watch.evidence import (
 )
 from host_tools.watch.gathering import Gathered, now_ms
 from host_tools.watch.images import Images
-from host_tools.watch.journal import Payload
 from host_tools.watch.ledger import Ledger, LedgerError
 from host_tools.watch.retention import Keep, Retention
 from host_tools.watch.seen import CameraView, Seen
@@ -67,6 +67,7 @@ class Intake:
             self._retention = Retention(ledger, self._images, keep_images, keep_rows)
             self._cameras = Cameras(ledger, reorder_s)
         except (LedgerError, ValueError) as error:
+            self._images.close()
             raise UserError(
                 f"the ledger {ledger.place} is damaged: {error}; "
                 "move it away or give another folder with --data",
@@ -94,6 +95,7 @@ class Intake:
             self._commit(gathered)
         except BaseException:
             self._cameras.take_back(gathered.before)
+            self._images.settled()
             raise
         finally:
             self._gathered = None
@@ -238,7 +240,7 @@ class Intake:
         file = images.name(camera.name, *arrival.identity)
         if (camera.name, *arrival.identity) in gathered.digests:
             return
-        is_wanted = not self._images.has(file, arrival.size)
+        is_wanted = not self._images.has(file, payload)
         if is_wanted and self._ledger.image(camera.name, *arrival.identity) == file:
             gathered.write(file, payload)
 
@@ -263,10 +265,9 @@ class Intake:
         # Both are synced at the same time, for to wait for the disk takes longer than all else.
         # If power fails when the rows are on disk and the files are not, nothing has been
         # acknowledged: the messages come again, as duplicates of which there is no file.
-        safe = gathered.finish_files()
+        gathered.finish_files()
         self._ledger.write(gathered.batch)
-        if safe:
-            safe.result()
+        self._images.secure()
         self._newest |= gathered.newest
         self._retention.added(row.size for row in gathered.batch.snapshots)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from host_tools.watch import disk
+from host_tools.watch.disk import Payload
 from host_tools.watch.evidence import SNAPSHOT_MAX
 
 # Allocated at once: to sync a file that grows takes longer.
@@ -23,9 +24,6 @@ _MAGIC = b"JPG1"
 _NAME_MAX = 200
 # Behind the last record: what is there of the journal's former use is none.
 _END = bytes(_HEAD.size)
-
-
-Payload = bytes | memoryview
 
 
 class Journal:
@@ -84,8 +82,10 @@ class Journal:
     def begin_anew(self) -> None:
         """To be called when all that is in it is in files, too.
 
-        A thread has the kernel bring them to the disk, and frees the journal then.
+        A thread has the kernel bring them to the disk, and frees the journal then. Until that is
+        done they are safe in it.
         """
+        self.sync()
         # If it could not the last time, that would be the only copy.
         self._settle(self._old)
         os.replace(self._current, self._old)

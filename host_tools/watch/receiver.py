@@ -3,7 +3,6 @@
 A process of its own: threads of one would wait for each other longer than they work (measured).
 Payloads go into memory that both share, all else through a pipe: the watcher sends how many
 messages are done so far, which are acknowledged then, and gets what is new. It ends with the pipe.
-
 """
 
 import signal
@@ -23,10 +22,12 @@ from host_tools.watch.ring import Ring, open_memory
 from host_tools.watch.session import Session
 
 # How long one turn may wait: what is told unasked for is late by that much.
-TURN_S = 0.25
+_TURN_S = 0.25
+# More than any camera's topic is longer than the prefix.
+_TOPIC_MAX = 64
 # What is told together: bounds how long the watcher's view may have to wait.
-TOGETHER_MAX = 500
-BACKOFF_FIRST_S = 1.0
+_TOGETHER_MAX = 500
+_BACKOFF_FIRST_S = 1.0
 _KINDS = {
     topics.JPEG: received.SNAPSHOT,
     topics.HEALTH: received.HEALTH,
@@ -59,13 +60,17 @@ class Receiver:
 
     def run(self) -> None:
         """Until the pipe is closed."""
-        pause = BACKOFF_FIRST_S
+        pause = _BACKOFF_FIRST_S
         while not self._is_over:
-            began = time.monotonic()
             # A new connection would bring the same messages again, and find no room for them.
-            failure = (self._session.open() or self._serve()) if self._ring.has_room() else None
+            if not self._ring.has_room():
+                self._pipe.poll(_TURN_S)
+                self._talk()
+                continue
+            began = time.monotonic()
+            failure = self._session.open() or self._serve()
             if time.monotonic() - began > self._backoff_s and self._is_up:
-                pause = BACKOFF_FIRST_S
+                pause = _BACKOFF_FIRST_S
             self._is_up = False
             if failure:
                 self._news.append(failure)
@@ -84,7 +89,7 @@ class Receiver:
             if self._is_over:
                 self._session.close()
                 return None
-            failure = self._session.turn(TURN_S, self._ring.has_room)
+            failure = self._session.turn(_TURN_S, self._ring.has_room)
             if self._session.is_up and not self._is_up:
                 self._is_up = True
                 self._news.append(Connected(self._session.is_resumed))
@@ -102,14 +107,15 @@ class Receiver:
                     self._done += 1
                 self._is_wanted = True
             if self._is_wanted and self._news:
-                self._pipe.send(self._news[:TOGETHER_MAX])
-                del self._news[:TOGETHER_MAX]
+                self._pipe.send(self._news[:_TOGETHER_MAX])
+                del self._news[:_TOGETHER_MAX]
                 self._is_wanted = False
         except (EOFError, OSError):
             self._is_over = True
 
     def _take(self, message: mqtt.Message) -> None:
-        camera, kind = _place(self._prefix, message.topic)
+        # What is longer is none of ours, and not to be remembered.
+        camera, kind = _place(self._prefix, message.topic[: len(self._prefix) + _TOPIC_MAX])
         payload, arrival = message.payload, None
         if kind == received.SNAPSHOT:
             is_long = message.size > SNAPSHOT_MAX

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -16,6 +17,8 @@ from host_tools.watch.received import News, Received
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[3:]; from host_tools.watch.receiver import main; main()"
 )
+# Between two of them.
+_AGAIN_S = 1.0
 # For it to take leave of the broker.
 _LEAVE_S = 2.0
 
@@ -52,15 +55,7 @@ class Receiving:
             self._is_asked = False
             news: Sequence[News] = self._pipe.recv()
         except (EOFError, OSError):
-            status = self._process.wait()
-            if status > 0:
-                raise RuntimeError("the process that reads from the broker has failed") from None
-            self._pipe.close()
-            self._done = 0
-            self._is_asked = True
-            self._pipe, self._memory, self._process = self._start()
-            text = "the process that reads from the broker was killed; there is another now"
-            return (Failure("internal", text),)
+            return (self._begin_anew(),)
         return news
 
     def payload(self, message: Received) -> memoryview:
@@ -76,6 +71,22 @@ class Receiving:
         except OSError:
             pass  # take() finds out
 
+    def _begin_anew(self) -> Failure:
+        """Start another process; what happened to the one that has ended."""
+        if self._process.wait() > 0:
+            raise RuntimeError("the process that reads from the broker has failed")
+        self._pipe.close()
+        time.sleep(_AGAIN_S)
+        try:
+            self._pipe, self._memory, self._process = self._start()
+        except OSError as error:
+            what = f"cannot be started: {error.strerror}; trying again"
+        else:
+            self._done = 0
+            self._is_asked = True
+            what = "was killed; there is another now"
+        return Failure("receiver", f"the process that reads from the broker {what}")
+
     def _start(self) -> "tuple[Connection, memoryview, subprocess.Popen[bytes]]":
         most = self._setting[2]
         memory = ring.make(ring.Ring.size(most, SNAPSHOT_MAX))
@@ -85,8 +96,13 @@ class Receiving:
             [sys.executable, "-P", "-c", _PROGRAM, *map(str, handles), *sys.path],
             pass_fds=handles,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # who reads ours waits for the end of all that have it
+            process_group=0,  # Ctrl-C is for the watcher
         )
         theirs.close()
-        # Not on the command line: there is a password in it.
-        ours.send(self._setting)
+        try:
+            # Not on the command line: there is a password in it.
+            ours.send(self._setting)
+        except OSError:
+            pass  # it was killed at once: take() finds out
         return ours, ring.open_memory(memory), process

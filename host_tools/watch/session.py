@@ -97,7 +97,9 @@ class Session:
             failure = self._closed()
         if not failure and not self.is_up and time.monotonic() > self._deadline:
             failure = failures.of_silence(host, port, CONNECT_S)
-        if not failure and self._pinged and time.monotonic() > self._pinged + KEEPALIVE_S:
+        # The answer may be there, and not read for want of room.
+        is_late = self._pinged and time.monotonic() > self._pinged + KEEPALIVE_S
+        if not failure and is_late and has_room():
             failure = failures.of_silence(host, port, KEEPALIVE_S)
         if failure:
             self.is_up = False
@@ -186,6 +188,9 @@ class Session:
                 return True
             if not count:
                 return False
+            if self._pinged:
+                # A sign of life: the answer comes behind what was sent before it.
+                self._pinged = time.monotonic()
             for packet in self._reader.packets(count):
                 if isinstance(packet, Message):
                     # A long queue comes before the confirmation, and is a sign of life.
@@ -214,6 +219,8 @@ class Session:
             self._pinged = now
 
     def _on_connack(self, answer: Connack) -> None:
+        if self._answered:
+            raise mqtt.MqttError("a second CONNACK")
         account = self._account
         if answer.code:
             self._refusal = failures.of_connack(

@@ -30,7 +30,7 @@ class Rows:
 
 
 class Statements:
-    """What is executed for nearly every batch, made once: to make it takes longer."""
+    """Those of one database."""
 
     def __init__(self, dialect: Dialect) -> None:
         # It knows ON CONFLICT.

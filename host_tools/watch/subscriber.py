@@ -154,7 +154,9 @@ class Watcher:
         messages: Sequence[Received] = ()
         while not self._stop.is_set():
             if not messages:
-                messages = self._sorted(self._receiving.take(max(0, tick_at - time.monotonic())))
+                messages = self._messages_of(
+                    self._receiving.take(max(0, tick_at - time.monotonic()))
+                )
             try:
                 with self._lock, self._intake.together():
                     for message in messages:
@@ -176,8 +178,8 @@ class Watcher:
                 self._news.append(Event("note", "storing works again; nothing was lost"))
             self._spread()
 
-    def _sorted(self, news: Sequence[News]) -> Sequence[Received]:
-        """The messages; what else there is, is noted."""
+    def _messages_of(self, news: Sequence[News]) -> Sequence[Received]:
+        """The messages; what else there is, is noted first."""
         messages = []
         for each in news:
             if isinstance(each, Received):

@@ -50,7 +50,7 @@ def _times(rows: Sequence[Row]) -> list[tuple[str, dict[str, float]]]:
             continue
         values = [float(n.replace(",", "")) for n in re.findall(r"[\d,.]+(?= us)", row.how)]
         times = found.setdefault(size, {})
-        if of.startswith("time"):
+        if of == "time over the socket's own":
             times["socket"], times["anchorcam"] = values[1], values[0]
         elif of.startswith("umqtt.simple"):
             times["umqtt.simple"] = values[0]

@@ -9,7 +9,9 @@ from tests.bench.rows import Row, medians, number
 # Bytes; rounds; of these with umqtt.simple, which takes 43 ms each time. All of it several times
 # over, for what else goes on on a machine comes and goes.
 SIZES = ((3_000, 400, 12), (30_000, 200, 12), (200_000, 80, 8)) * 4
-_MOST_OF_LIMIT = 1.5
+_MOST_OF_LIMIT, _MOST_OF_BOTH = 1.5, 1.1
+# The longest for which the targets can be met at all.
+_SHORT = 30_000
 _LEAST_OF_UMQTT = 50
 
 
@@ -36,6 +38,9 @@ def measure(lab: Lab) -> Iterator[Row]:
                 what = f"{size // 1000} KB, {name}"
                 # amqtt's part of the time is the limit's neither in kind nor in size.
                 counts = name == "mosquitto"
+                # At 200 KB the socket does not wait long enough for a digest: without overlap
+                # the two take 1.5 times as long as the one.
+                short = size <= _SHORT
                 yield Row(
                     "publish",
                     f"{what}: time over the socket's own",
@@ -43,7 +48,15 @@ def measure(lab: Lab) -> Iterator[Row]:
                     "x",
                     f"{number(ours)} us, the socket {number(limit)} us,"
                     f" stamp and digest {number(proof)} us",
-                    most=_MOST_OF_LIMIT if counts else None,
+                    most=_MOST_OF_LIMIT if counts and short else None,
+                )
+                yield Row(
+                    "publish",
+                    f"{what}: time over the socket's own and the digest's",
+                    ours / (limit + proof),
+                    "x",
+                    f"the two alone are {number((limit + proof) / limit)} x the socket's own",
+                    most=None if short or not counts else _MOST_OF_BOTH,
                 )
                 yield Row(
                     "publish",
@@ -59,5 +72,5 @@ def measure(lab: Lab) -> Iterator[Row]:
                     umqtt / ours,
                     "x",
                     f"{number(umqtt)} us; the most that can be: {number(umqtt / limit)} x",
-                    least=_LEAST_OF_UMQTT if counts and size <= 30_000 else None,
+                    least=_LEAST_OF_UMQTT if counts and short else None,
                 )

@@ -1,12 +1,18 @@
 """The journal: after a power cut every file is there of which anything was acknowledged."""
 
+import errno
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from host_tools.watch import journal
+from host_tools.watch import disk, journal
+from host_tools.watch.filing import Filer
 from host_tools.watch.images import Images, name
 from host_tools.watch.verdicts import Verdict
+from tests.brokers import DEADLINE_S
 from tests.watch.cameras import stamped
 from tests.watch.desk import Desk
 
@@ -18,9 +24,8 @@ def files(count: int, first: int = 1) -> dict[str, bytes]:
 def keep(kept: Images, written: dict[str, bytes]) -> None:
     """As the watcher does."""
     kept.begin(written)
-    safe = kept.finish()
-    assert safe
-    safe.result()
+    kept.finish()
+    kept.secure()
 
 
 def cut_power(kept: Images) -> None:
@@ -92,3 +97,72 @@ def test_a_duplicate_makes_good_for_a_file_that_is_not_there(desk: Desk) -> None
     file.unlink()
     assert desk.give(stamped("cam1", 1, ts=1)).fields["verdict"] == Verdict.DUPLICATE
     assert file.read_bytes() == stamped("cam1", 1, ts=1)
+
+
+def test_the_process_that_writes_files_is_killed_in_the_middle(tmp_path: Path) -> None:
+    kept, written = Images(tmp_path), files(10)
+    kept._filer._process.send_signal(signal.SIGSTOP)
+    kept.begin(files(5))
+    kept._writer.submit(int).result()
+    kept._filer._process.kill()
+    kept._filer._process.wait()
+    kept.begin(files(5, 6))
+    with pytest.raises(OSError, match="was ended"):
+        kept.finish()
+    keep(kept, written)
+    kept.close()
+    assert {each: (tmp_path / each).read_bytes() for each in written} == written
+
+
+def test_a_journal_that_could_not_be_opened_is_opened_the_next_time(tmp_path: Path) -> None:
+    filer = Filer(tmp_path)
+    for number in (1, 2):
+        filer.begin(number, [("cam1/1.jpg", 2, 3)])
+        with pytest.raises(OSError, match=r"images\.journal"):
+            filer.finish()
+    (tmp_path / "images.journal").write_bytes(b"..abc..")
+    filer.begin(2, [("cam1/1.jpg", 2, 3)])
+    filer.finish()
+    filer.close()
+    assert (tmp_path / "cam1/1.jpg").read_bytes() == b"abc"
+
+
+def test_a_journal_that_is_full_in_the_middle_is_safe_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, secured = [], threading.Event()
+    real = disk.sync_data
+    monkeypatch.setattr(journal, "JOURNAL_BYTES", 10_000)
+    monkeypatch.setattr(disk, "sync_all", lambda folder: secured.wait(DEADLINE_S))
+    monkeypatch.setattr(
+        disk, "sync_data", lambda handle: (synced.append(os.fstat(handle).st_ino), real(handle))
+    )
+    kept = Images(tmp_path)
+    kept.begin(files(5))
+    kept.begin(files(5, 6))
+    kept.finish()
+    kept.secure()
+    inodes = {path.stat().st_ino for path in tmp_path.glob("images.journal*")}
+    assert len(inodes) == 2
+    assert inodes == set(synced)
+    secured.set()
+    kept.close()
+
+
+def test_what_could_not_be_made_safe_is_not_called_so_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel says only once that it could not write, and takes it for written then.
+    calls = []
+
+    def fail(handle: int) -> None:
+        calls.append("data")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "sync_data", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            desk.give(stamped("cam1", 1, ts=1))
+    monkeypatch.setattr(disk, "sync_all", lambda folder: calls.append("all"))
+    desk.give(stamped("cam1", 1, ts=1))
+    assert calls == ["data", "all"]
