@@ -7,14 +7,16 @@ import pytest
 from sqlalchemy import URL
 
 from broker.errors import UserError
+from camera import topics
 from host_tools.watch.ledger import Ledger
 from host_tools.watch.records import Records
 from host_tools.watch.schema import location, shown
 from host_tools.watch.verdicts import Verdict
 from tests.postgresql import PASSWORD, USER, Server
-from tests.watch.cameras import health, stamped
+from tests.watch.cameras import flipped, health, stamped
 from tests.watch.conftest import Publisher, Watch
 from tests.watch.desk import Desk
+from tests.watch.page import Site
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -133,3 +135,25 @@ def test_while_the_server_says_no_nothing_has_happened(
     desk.intake.tick()
     assert json.loads(desk.events[-1].as_json())["count"] == 2
     desk.close()
+
+
+def test_the_page_and_the_metrics_read_it(
+    watch: Watch, config: Path, publisher: Publisher, database: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    camera, url = publisher.camera, without_password(database)
+    process = watch(config, "--ledger", url, "--web", "--web-port=0", "--reorder=0").connected()
+    site = Site.of(process)
+    payload = stamped(camera, 3)
+    publisher.send(stamped(camera, 1), payload, flipped(stamped(camera, 4)))
+    publisher.send(health(1, 4), kind=topics.HEALTH)
+    process.wait_snapshots(camera, 3)
+    process.event(event="missing", camera=camera, seq=2)
+    (found,) = site.ask("/api/overview").json["cameras"]
+    assert found["name"] == camera
+    assert site.ask(found["last"]["image"]).body == payload
+    for path in ("", "/series", "/history?boot=1&seq=3"):
+        assert site.ask(f"/api/cameras/{camera}{path}").status == 200, path
+    metrics = site.ask("/metrics").body.decode()
+    assert f'anchorcam_snapshots_missing{{camera="{camera}"}} 1.0' in metrics
+    assert process.end().status == 0
