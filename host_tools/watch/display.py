@@ -127,9 +127,12 @@ class _Printer:
             for event in events
             if not self._camera or event.camera in (None, self._camera)
         ]
+        rest = memoryview("".join(lines).encode())
         try:
-            sys.stdout.write("".join(lines))
-            sys.stdout.flush()
+            # Not with write() of sys.stdout: without a buffer (PYTHONUNBUFFERED) that forgets
+            # what a signal has kept it from writing.
+            while rest:
+                rest = rest[os.write(sys.stdout.fileno(), rest) :]
         except OSError as error:
             # A closed pipe is no failure: whoever was reading has had enough.
             if not isinstance(error, BrokenPipeError):

@@ -1,11 +1,14 @@
 """The watcher inside another program, on a terminal, and in a pipe that is closed."""
 
+import fcntl
+import json
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,3 +165,38 @@ def test_only_one_camera_is_shown_and_counted(
     ended = watcher.end()
     assert ended.status == 1
     assert watcher.snapshots(publisher.camera) == []
+
+
+def test_a_line_that_a_signal_interrupts_is_written_to_its_end(
+    watch: Watch, config: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera, count = publisher.camera, 600
+    watch(config).connected().end()
+    publisher.send(*(stamped(camera, seq) for seq in range(1, count + 1)))
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    data = config.parent / "watch"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "host_tools", "watch", str(config), "--data", str(data)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout
+        pipe = process.stdout.fileno()
+        # It holds 64 KiB, and nobody reads: the rest is waiting in a write().
+        wait_for(lambda: _waiting(pipe) > 60_000, "a full pipe")
+        for _ in range(20):
+            process.send_signal(signal.SIGSTOP)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+        seqs = []
+        while len(seqs) < count:
+            event = json.loads(process.stdout.readline())
+            seqs += [event["seq"]] if event["event"] == "snapshot" else []
+        process.terminate()
+    assert seqs == list(range(1, count + 1))
+
+
+def _waiting(pipe: int) -> int:
+    """Bytes that could be read from it."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
