@@ -1,5 +1,6 @@
 """`anchorcam watch`: the live table on a terminal, NDJSON for everything else, and the page."""
 
+import gc
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -134,6 +135,8 @@ def watch(
         removed = home_assistant.remove(chosen)
         print(f"removed from Home Assistant: {', '.join(removed) or 'none was announced'}")
         return
+    # What is loaded by now stays: nobody need look again and again whether it is garbage.
+    gc.freeze()
     stop = display.interrupted()
     since_ms = None if since is None else parse_time(since)
     footer = [*FOOTER]

@@ -5,6 +5,7 @@ Payloads go into memory that both share, all else through a pipe: the watcher se
 messages are done so far, which are acknowledged then, and gets what is new. It ends with the pipe.
 """
 
+import gc
 import signal
 import sys
 import time
@@ -147,6 +148,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # They are for the watcher, which ends this.
         signal.signal(number, signal.SIG_IGN)
+    # What is loaded by now stays: nobody need look again and again whether it is garbage.
+    gc.freeze()
     pipe, memory = Connection(int(sys.argv[1])), open_memory(int(sys.argv[2]))
     account, name, most, backoff_s = pipe.recv()
     Receiver(pipe, Ring(memory, most), account, name, backoff_s).run()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker.errors import UserError
 from host_tools.watch.images import Images
-from host_tools.watch.ledger import Ledger
+from host_tools.watch.ledger import Image, Ledger
 
 IMAGES = "30d,10GB"
 ROWS = "400d,2GB"
@@ -77,11 +77,16 @@ class Retention:
     def _drop_images(self) -> None:
         excess = 0 if self._keep_images.bytes is None else self._bytes - self._keep_images.bytes
         before_ms = _before(self._keep_images)
-        if excess <= 0 and before_ms is None:
+
+        def is_due(image: Image) -> bool:
+            return excess > 0 or (before_ms is not None and image.received_ms < before_ms)
+
+        # Most of the time there is none: to see that takes one row.
+        if not any(map(is_due, self._ledger.oldest_images(1))):
             return
         gone = []
         for image in self._ledger.oldest_images(AT_A_TIME):
-            if excess <= 0 and (before_ms is None or image.received_ms >= before_ms):
+            if not is_due(image):
                 break
             gone.append(image)
             excess -= image.size
