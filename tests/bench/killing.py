@@ -1,11 +1,13 @@
 """`python -m tests.bench.killing`: a watcher killed again and again loses nothing, counts once.
 
-kill -9 at random moments while a camera publishes through mosquitto. Exit code 1 if a snapshot is
-lost, counted twice, or not what was sent.
+kill -9 of any of its processes at random moments while a camera publishes through mosquitto. Exit
+code 1 if a snapshot is lost, counted twice, or not what was sent.
 """
 
 import argparse
+import os
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ from host_tools.watch.evidence import check
 from host_tools.watch.records import Records
 from host_tools.watch.schema import location
 from host_tools.watch.verdicts import Verdict
+from tests.bench.growth import processes
 from tests.bench.watcher import mosquitto, publish_all, watching
 from tests.brokers import Endpoint
 from tests.watch.conftest import write_settings
@@ -47,12 +50,15 @@ def measure(count: int, folder: Path, seed: int, size: int = 30_000) -> Outcome:
         publisher = threading.Thread(target=_publish, args=(endpoint, count, size))
         publisher.start()
         while _rows(data) < count:
-            with watching(config):
-                # At any moment of storing: most of them are in the first seconds of a queue.
-                end = time.monotonic() + chance.uniform(0, 0.5)
-                while time.monotonic() < end and _rows(data) < count:
-                    time.sleep(0.01)
-            outcome.kills += 1
+            with watching(config) as pid:
+                while True:
+                    # At any moment of storing: most of them are in the first seconds of a queue.
+                    time.sleep(chance.uniform(0, 0.1))
+                    outcome.kills += 1
+                    victim = chance.choice(processes(pid))
+                    if victim == pid:
+                        break
+                    os.kill(victim, signal.SIGKILL)
         publisher.join()
         _judge(data, outcome)
     return outcome
