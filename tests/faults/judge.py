@@ -37,10 +37,20 @@ def judge(bench: Bench) -> Findings:
     if strangers := [row[:2] for row in rows if row[2] not in known]:
         found.wrong.append(f"in the ledger, but never taken: {strangers}")
     told = [(e.fields["boot"], e.fields["seq"], e.fields["to"]) for e in bench.dropped]
+    arrived = [
+        {identity[digest][0] for digest in start.digests if digest in identity}
+        for start in bench.recorder.starts
+    ]
+    last_boot = max((each[0] for each in (*told, *identity.values())), default=0)
     for number, start in enumerate(bench.recorder.starts, 1):
-        boots = {identity[d][0] for d in start.digests if d in identity}
+        boots = arrived[number - 1]
         if len(boots) > 1:
             found.wrong.append(f"start {number} has several boot numbers: {sorted(boots)}")
+        if not boots:
+            # Of a start of which nothing arrived it is one of those between its neighbours'.
+            before = max((boot for each in arrived[:number] for boot in each), default=0)
+            after = min((boot for each in arrived[number:] for boot in each), default=last_boot + 1)
+            boots = set(range(before + 1, after))
         lost = []
         for seq, digest in enumerate(start.digests, 1):
             if digest not in identity:
@@ -56,8 +66,7 @@ def judge(bench: Bench) -> Findings:
             lost.pop()
             found.in_ram += 1
         for seq in lost:
-            # Of a start of which nothing arrived the boot number is not known.
-            if not any((boot in boots or not boots) and a <= seq <= b for boot, a, b in told):
+            if not any(boot in boots and a <= seq <= b for boot, a, b in told):
                 found.wrong.append(f"start {number} (boot {sorted(boots)}): frame {seq} is lost")
         found.dropped += len(lost)
     for event in bench.dropped:
