@@ -62,11 +62,12 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
     # The rename itself is durable only once the directory is.
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in this folder are on disk. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

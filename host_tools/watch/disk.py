@@ -28,15 +28,6 @@ def sync_data(handle: int) -> None:
     getattr(os, "fdatasync", os.fsync)(handle)
 
 
-def sync_folder(folder: Path) -> None:
-    """The names in this folder are on disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def sync_all(folder: Path) -> None:
     """Everything written to the file system of this folder so far is on disk."""
     if _syncfs is None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from broker.files import sync_folder
 from host_tools.watch import disk
 from host_tools.watch.disk import Payload
 from host_tools.watch.evidence import SNAPSHOT_MAX
@@ -111,7 +112,7 @@ class Journal:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(handle, 0, JOURNAL_BYTES)
             os.fsync(handle)
-            disk.sync_folder(self._folder)
+            sync_folder(self._folder)
         except BaseException:
             os.close(handle)
             raise
